@@ -1,0 +1,79 @@
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+/// Bytes to send, and how many of them have gone already.
+#[derive(Clone, Debug)]
+pub struct SendBuf {
+    source: Source,
+    sent: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// One frame, shared by every connection that it goes to.
+    Shared(Rc<Bytes>),
+    /// Several frames, gathered for one connection.
+    Pooled(Vec<u8>),
+}
+
+impl SendBuf {
+    pub fn shared(frame: Rc<Bytes>) -> Self {
+        Self { source: Source::Shared(frame), sent: 0 }
+    }
+
+    pub fn pooled(bytes: Vec<u8>) -> Self {
+        Self { source: Source::Pooled(bytes), sent: 0 }
+    }
+
+    /// What is still to be sent. Its address does not change while the buffer moves.
+    pub fn remaining(&self) -> &[u8] {
+        match &self.source {
+            Source::Shared(frame) => &frame[self.sent..],
+            Source::Pooled(bytes) => &bytes[self.sent..],
+        }
+    }
+
+    /// Notes that the first `count` remaining bytes were taken by the kernel.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining().len());
+        self.sent += count;
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.remaining().is_empty()
+    }
+
+    /// The buffer to reuse, where this one was pooled.
+    pub fn into_pooled(self) -> Option<Vec<u8>> {
+        match self.source {
+            Source::Shared(_) => None,
+            Source::Pooled(bytes) => Some(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_send_leaves_the_rest_at_the_same_address() {
+        let mut buf = SendBuf::pooled(vec![1, 2, 3, 4]);
+        let address = buf.remaining()[2..].as_ptr();
+        buf.advance(2);
+        let moved = buf;
+        assert_eq!(moved.remaining(), [3, 4]);
+        assert_eq!(moved.remaining().as_ptr(), address);
+        assert!(!moved.is_done());
+        assert_eq!(moved.into_pooled(), Some(vec![1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn a_shared_frame_is_not_copied() {
+        let frame = Rc::new(Bytes::from_static(b"frame"));
+        let buf = SendBuf::shared(Rc::clone(&frame));
+        assert_eq!(buf.remaining().as_ptr(), frame.as_ptr());
+        assert!(buf.into_pooled().is_none());
+    }
+}

@@ -1,0 +1,57 @@
+//! Every bound, in one place, unit last. Those that an operator may change are
+//! the defaults of the configuration; the rest are part of the design.
+
+/// Bytes of one message from a client, before any of it is stored.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one event as published.
+pub const PUBLISHED_EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the body of one publishing request.
+pub const PUBLISH_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Events in one publishing request.
+pub const PUBLISH_BATCH_EVENTS_MAX: usize = 10_000;
+/// Nesting of JSON or MessagePack that is accepted.
+pub const NESTING_DEPTH_MAX: usize = 32;
+
+/// Fragments of one message (RFC 6455 section 5.4).
+pub const MESSAGE_FRAGMENTS_MAX: u32 = 1024;
+/// Bytes of the HTTP head of a handshake.
+pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+pub const HANDSHAKE_HEADERS_MAX: usize = 100;
+
+pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 100;
+pub const SUBSCRIPTION_ID_BYTES_MAX: usize = 256;
+/// Values in one filter, all fields together.
+pub const FILTER_TERMS_MAX: usize = 1_000;
+/// Bytes of one value in a filter.
+pub const FILTER_VALUE_BYTES_MAX: usize = 1_024;
+
+/// Messages that wait for one connection, all lanes together.
+pub const OUTBOX_MESSAGES_MAX: usize = 1_000;
+/// Bytes that wait for one connection, all lanes together. At least one event
+/// of the largest size fits.
+pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes handed to the kernel in one send.
+pub const SEND_BYTES_MAX: usize = 64 * 1024;
+/// Unsent bytes that the kernel may hold for a connection: TCP_NOTSENT_LOWAT.
+pub const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
+
+/// Events that wait for the hub.
+pub const INGEST_EVENTS_MAX: usize = 10_000;
+/// Events that wait for one shard.
+pub const INBOX_EVENTS_MAX: usize = 10_000;
+/// Requests of the control plane that wait for one shard.
+pub const INBOX_REQUESTS_MAX: usize = 64;
+
+/// Idempotency keys that are remembered.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Incidents whose last context is remembered.
+pub const INCIDENT_CONTEXTS_MAX: usize = 100_000;
+
+/// Bytes of a value from outside that a log line shows.
+pub const LOGGED_VALUE_BYTES_MAX: usize = 256;
+
+const _: () = assert!(OUTBOX_BYTES_MAX > PUBLISHED_EVENT_BYTES_MAX + 64 * 1024);
+const _: () = assert!(SEND_BYTES_MAX <= OUTBOX_BYTES_MAX);
+const _: () = assert!(PUBLISHED_EVENT_BYTES_MAX <= PUBLISH_BODY_BYTES_MAX);
+const _: () = assert!(CLIENT_MESSAGE_BYTES_MAX <= PUBLISHED_EVENT_BYTES_MAX);

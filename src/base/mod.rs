@@ -1,0 +1,7 @@
+//! L0: what every other layer stands on: limits, identities, the clock, the slab and buffers.
+
+pub mod buffers;
+pub mod clock;
+pub mod lifecycle;
+pub mod limits;
+pub mod slab;

@@ -1,0 +1,3 @@
+//! L4: one pinned thread with its loop, memory and connections; shares nothing.
+
+pub mod stats;
