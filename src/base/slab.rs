@@ -96,9 +96,11 @@ impl<T> Slab<T> {
     }
 
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        self.entries.iter().enumerate().filter(|(_, entry)| entry.value.is_some()).map(
-            |(slot, entry)| Key { slot: slot as u32, generation: entry.generation },
-        )
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.value.is_some())
+            .map(|(slot, entry)| Key { slot: slot as u32, generation: entry.generation })
     }
 
     /// One past the highest slot ever used.

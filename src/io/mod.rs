@@ -42,17 +42,29 @@ pub enum Op {
 /// What became of an operation.
 #[derive(Debug)]
 pub enum Outcome {
-    Accepted { socket: Socket, peer: SocketAddr },
+    Accepted {
+        socket: Socket,
+        peer: SocketAddr,
+    },
     /// `more`: the receive is still in flight; otherwise this completion is terminal.
-    Received { bytes: RecvBuf, more: bool },
+    Received {
+        bytes: RecvBuf,
+        more: bool,
+    },
     /// The peer will send no more. Terminal.
     ReceivedEnd,
     /// The kernel took `count` bytes, one at least; `buf` is advanced by as many. Terminal.
-    Sent { buf: SendBuf, count: usize },
+    Sent {
+        buf: SendBuf,
+        count: usize,
+    },
     ShutDown,
     Closed,
     /// The operation failed. Terminal; what a failed send held comes back.
-    Failed { error: io::Error, buf: Option<SendBuf> },
+    Failed {
+        error: io::Error,
+        buf: Option<SendBuf>,
+    },
 }
 
 /// A report on the operation that was pushed under `token`.

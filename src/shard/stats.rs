@@ -110,7 +110,8 @@ pub struct Histograms {
 
 impl Histograms {
     pub fn new() -> Self {
-        let latency = || Histogram::new_with_bounds(1_000, 60_000_000_000, 2).expect("valid bounds");
+        let latency =
+            || Histogram::new_with_bounds(1_000, 60_000_000_000, 2).expect("valid bounds");
         Self {
             delivery: [latency(), latency(), latency(), latency()],
             session: Histogram::new_with_bounds(1_000_000, 31 * 24 * 3_600_000_000_000, 2)
