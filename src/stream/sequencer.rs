@@ -11,7 +11,7 @@ use crate::event::{Context, Event, Payload, Publish};
 /// What a publish became.
 #[derive(Clone, Debug)]
 pub enum Sequenced {
-    New(Event),
+    New(Box<Event>),
     /// The idempotency key was seen before: this is what that request became.
     Duplicate {
         message_id: Uuid,
@@ -69,7 +69,7 @@ impl Sequencer {
             self.idempotency.remember(&key, Outcome { message_id, seq });
         }
         let context = self.merged_context(&payload, context.unwrap_or_default());
-        Sequenced::New(Event {
+        Sequenced::New(Box::new(Event {
             seq,
             message_id,
             timestamp: wall,
@@ -77,7 +77,7 @@ impl Sequencer {
             payload,
             context,
             accepted_at: now,
-        })
+        }))
     }
 
     /// The payload's own context wins, then the publisher's, then the
