@@ -24,7 +24,7 @@ use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{Close, Handler, Inbox, Links, Message, Replies, Settings, Shard};
 use alarmcast::ws;
 use alarmcast::ws::frame::{BINARY, TEXT, frame};
-use alarmcast::ws::handshake::{Refusal, Request};
+use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
 use clap::Parser;
 
@@ -109,7 +109,7 @@ fn settings(config: &DriverConfig, stats: Arc<ShardStats>) -> Settings {
         accepts: config.accepts as u32,
         outbox: queue::Limits { messages_max: 1 << 20, bytes_max: 4 * MESSAGE_BYTES_MAX },
         send_bytes_max: 64 * 1024,
-        message: ws::decode::Limits {
+        message: ws::Limits {
             message_bytes_max: MESSAGE_BYTES_MAX,
             fragments_max: 1 << 20,
         },

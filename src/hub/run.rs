@@ -13,7 +13,7 @@ use crate::hub::stats::HubStats;
 use crate::io::Waker;
 use crate::protocol::encoded::Encoded;
 use crate::shard::{Handle, Request};
-use crate::stream::sequencer::{Sequenced, Sequencer};
+use crate::stream::{Sequenced, Sequencer};
 
 /// What the hub must know at its start.
 #[derive(Clone, Debug)]

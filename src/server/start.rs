@@ -302,7 +302,7 @@ fn shard_settings(
             bytes_max: limits.outbox_bytes_max,
         },
         send_bytes_max: limits::SEND_BYTES_MAX,
-        message: ws::decode::Limits {
+        message: ws::Limits {
             message_bytes_max: limits.message_bytes_max,
             fragments_max: limits::MESSAGE_FRAGMENTS_MAX,
         },

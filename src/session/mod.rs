@@ -11,8 +11,7 @@ pub use deadlines::{Timeout, Timing};
 use deadlines::Deadlines;
 
 use crate::base::clock::Instant;
-use crate::ws::decode::{Decoder, Incoming, Limits, Violation};
-use crate::ws::handshake::{Handshake, Progress, Refusal, Request};
+use crate::ws::{Decoder, Handshake, Incoming, Limits, Progress, Refusal, Request, Violation};
 
 /// The state of one connection.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::shard::connection::{Connection, Ending};
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
-use crate::ws::handshake::Refusal;
+use crate::ws::Refusal;
 
 /// Pause after accepting failed: long enough to cost nothing, short enough to recover
 /// within a second of a descriptor's release.

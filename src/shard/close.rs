@@ -14,7 +14,7 @@ use crate::shard::handler::{Close, Handler};
 use crate::shard::timers::Wheel;
 use crate::shard::turn::Shard;
 use crate::ws::close::close_frame;
-use crate::ws::handshake::Refusal;
+use crate::ws::Refusal;
 
 /// The backlog of a connection is at its limit.
 pub(super) const SLOW_CONSUMER: Close =

@@ -13,14 +13,14 @@ use crate::session::Input;
 use crate::shard::connection::Ending;
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::turn::{Shard, is_terminal};
-use crate::ws::handshake::Request;
+use crate::ws::Request;
 
 /// What is to be done about an input once its borrow of the session is over.
 enum Reaction {
     /// The handler answered into `replies`.
     Replied,
     Upgrade(Box<Request>),
-    Refuse(crate::ws::handshake::Refusal),
+    Refuse(crate::ws::Refusal),
     Pong(Bytes),
     /// Answer the peer's close frame and end.
     Answer(Option<u16>),
