@@ -122,7 +122,7 @@ impl Hub {
             Sequenced::New(event) => {
                 let published =
                     Published { message_id: event.message_id, seq: event.seq, duplicate: false };
-                let event = Arc::new(Encoded::new(event));
+                let event = Arc::new(Encoded::new(*event));
                 // Here and once, so that no shard waits for another one's encoding.
                 event.json();
                 fanout.push(&event, &self.parking, &self.lifecycle, &self.stats);

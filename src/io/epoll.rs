@@ -149,14 +149,17 @@ impl EpollDriver {
             Op::Accept => return self.accepts.push_back(token),
             Op::Recv(socket) => (Kind::Recv, *socket),
             Op::Send(socket, _) => (Kind::Send, *socket),
-            Op::Shutdown(socket) => (Kind::Shutdown, *socket),
+            Op::Shutdown(socket, how) => {
+                let (socket, how) = (*socket, *how);
+                self.table.begin(token, op);
+                return self.shut_down(socket, how);
+            }
             Op::Close(socket) => (Kind::Close, *socket),
         };
         self.table.begin(token, op);
         match kind {
             Kind::Recv => self.sockets.list(socket, &mut self.work),
             Kind::Send => self.send(socket),
-            Kind::Shutdown => self.shut_down(socket),
             _ => self.close(socket),
         }
     }
@@ -219,9 +222,9 @@ impl EpollDriver {
         self.complete(token, outcome);
     }
 
-    fn shut_down(&mut self, socket: Socket) {
+    fn shut_down(&mut self, socket: Socket, how: Shutdown) {
         let connected = self.sockets.at(socket);
-        let result = connected.stream.shutdown(Shutdown::Both);
+        let result = connected.stream.shutdown(how);
         // What is in flight ends now: the next read or write says how.
         connected.readable = true;
         connected.writable = true;

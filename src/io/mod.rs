@@ -11,6 +11,7 @@ pub mod errno;
 pub mod socket;
 mod table;
 mod token;
+#[allow(unsafe_code, reason = "speaks to the kernel; each block says why it is sound")]
 pub mod uring;
 mod wake;
 

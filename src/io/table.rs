@@ -81,7 +81,7 @@ impl Table {
         let (kind, socket, buf) = match op {
             Op::Recv(socket) => (Kind::Recv, socket, None),
             Op::Send(socket, buf) => (Kind::Send, socket, Some(buf)),
-            Op::Shutdown(socket) => (Kind::Shutdown, socket, None),
+            Op::Shutdown(socket, _) => (Kind::Shutdown, socket, None),
             Op::Close(socket) => (Kind::Close, socket, None),
             Op::Accept => unreachable!("an accept has no socket"),
         };

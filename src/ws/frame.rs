@@ -1,7 +1,12 @@
 //! Frames as this server sends them: whole and unmasked (RFC 6455 section 5.1).
 
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::OpCode;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+pub const TEXT: OpCode = OpCode::Data(Data::Text);
+pub const BINARY: OpCode = OpCode::Data(Data::Binary);
+pub const PING: OpCode = OpCode::Control(Control::Ping);
+pub const PONG: OpCode = OpCode::Control(Control::Pong);
 
 /// Bytes of the header before an unmasked payload: 2, 4 or 10.
 pub fn header_bytes(payload_bytes: usize) -> usize {

@@ -1,3 +1,4 @@
+use std::net::Shutdown;
 use std::rc::Rc;
 
 use alarmcast::base::buffers::SendBuf;
@@ -95,7 +96,7 @@ fn a_shutdown_ends_a_blocked_send_and_gives_its_buffer_back<H: Harness>() {
     let frame = Rc::new(Bytes::from(pattern(1_000_000)));
     let recv = world.push(Op::Recv(socket));
     let send = blocked_send(&mut world, socket, &frame);
-    let shutdown = world.push(Op::Shutdown(socket));
+    let shutdown = world.push(Op::Shutdown(socket, Shutdown::Both));
     let ended = world.outcome(send);
     match &ended {
         Outcome::Failed { error, buf: Some(buf) } => {
@@ -130,7 +131,7 @@ fn bytes_that_the_kernel_took_before_a_shutdown_still_arrive<H: Harness>() {
     let mut world = World::<H>::new(roomy());
     let (socket, mut client) = world.connection();
     let send = world.send(socket, b"goodbye".to_vec());
-    let shutdown = world.push(Op::Shutdown(socket));
+    let shutdown = world.push(Op::Shutdown(socket, Shutdown::Both));
     let mut sent = 0;
     if let Outcome::Sent { count, .. } = world.outcome(send) {
         sent = count;
@@ -160,7 +161,7 @@ fn dropping_the_driver_with_everything_in_flight_frees_every_buffer<H: Harness>(
     // Staged, and never seen by the kernel before the end.
     world.push(Op::Send(first, SendBuf::shared(Rc::clone(&frame))));
     world.push(Op::Accept);
-    world.push(Op::Shutdown(second));
+    world.push(Op::Shutdown(second, Shutdown::Both));
     assert_eq!(Rc::strong_count(&frame), 3);
     drop(world);
     assert_eq!(Rc::strong_count(&frame), 1);

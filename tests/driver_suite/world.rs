@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -192,7 +193,7 @@ impl<H: Harness> World<H> {
 
     /// Ends a connection in the proper order; whatever is in flight on it ends first.
     pub fn close(&mut self, socket: Socket, in_flight: &[Token]) {
-        let shutdown = self.push(Op::Shutdown(socket));
+        let shutdown = self.push(Op::Shutdown(socket, Shutdown::Both));
         assert!(matches!(self.outcome(shutdown), Outcome::ShutDown));
         for token in in_flight {
             while self.is_in_flight(*token) {
@@ -228,7 +229,7 @@ pub fn kind_of(op: &Op) -> Kind {
         Op::Accept => Kind::Accept,
         Op::Recv(_) => Kind::Recv,
         Op::Send(..) => Kind::Send,
-        Op::Shutdown(_) => Kind::Shutdown,
+        Op::Shutdown(..) => Kind::Shutdown,
         Op::Close(_) => Kind::Close,
     }
 }

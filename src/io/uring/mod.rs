@@ -10,7 +10,7 @@ mod wake;
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -171,9 +171,10 @@ impl UringDriver {
                 let length = u32::try_from(bytes.len()).unwrap_or(i32::MAX as u32);
                 opcode::Send::new(fixed, bytes.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build()
             }
-            Kind::Shutdown => opcode::Shutdown::new(fixed, libc::SHUT_RDWR).build(),
             Kind::Close => opcode::Close::new(fixed).build(),
-            Kind::Accept | Kind::Internal => unreachable!("{kind:?} has no socket"),
+            Kind::Shutdown | Kind::Accept | Kind::Internal => {
+                unreachable!("{kind:?} has no socket, or a direction")
+            }
         }
     }
 
@@ -284,6 +285,15 @@ impl UringDriver {
     }
 }
 
+/// The argument of shutdown(2).
+fn direction(how: Shutdown) -> i32 {
+    match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    }
+}
+
 impl Driver for UringDriver {
     fn push(&mut self, token: Token, op: Op) -> Result<(), Op> {
         if !self.has_room() {
@@ -302,7 +312,13 @@ impl Driver for UringDriver {
             }
             Op::Recv(socket) => (Kind::Recv, *socket),
             Op::Send(socket, _) => (Kind::Send, *socket),
-            Op::Shutdown(socket) => (Kind::Shutdown, *socket),
+            Op::Shutdown(socket, how) => {
+                let (socket, how) = (*socket, *how);
+                self.held.table.begin(token, op);
+                let entry = opcode::Shutdown::new(Fixed(socket.0), direction(how)).build();
+                self.stage(entry, socket_token(Kind::Shutdown, socket));
+                return Ok(());
+            }
             Op::Close(socket) => (Kind::Close, *socket),
         };
         self.held.table.begin(token, op);
