@@ -47,6 +47,8 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// Incidents whose last context is remembered.
 pub const INCIDENT_CONTEXTS_MAX: usize = 100_000;
+/// Bytes of all remembered contexts together.
+pub const INCIDENT_CONTEXTS_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of a value from outside that a log line shows.
 pub const LOGGED_VALUE_BYTES_MAX: usize = 256;
