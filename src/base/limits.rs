@@ -31,7 +31,7 @@ pub const OUTBOX_MESSAGES_MAX: usize = 1_000;
 /// of the largest size fits.
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes handed to the kernel in one send.
-pub const SEND_BYTES_MAX: usize = 64 * 1024;
+pub const SEND_BYTES_MAX: usize = 32 * 1024;
 /// Unsent bytes that the kernel may hold for a connection: TCP_NOTSENT_LOWAT.
 pub const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
 

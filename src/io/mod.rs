@@ -32,9 +32,9 @@ pub enum Op {
     /// Send some of the buffer's remaining bytes; short sends are the caller's to continue.
     /// At most one in flight for a socket.
     Send(Socket, SendBuf),
-    /// End both directions: what is in flight on the socket ends with a terminal completion,
-    /// bytes that the kernel already took are still sent.
-    Shutdown(Socket),
+    /// End our direction (`Write`: the peer sees the end after the bytes that the kernel already
+    /// took), or both: what is in flight on the socket then ends with a terminal completion.
+    Shutdown(Socket, std::net::Shutdown),
     /// Give the socket back. Only after every operation on it has ended.
     Close(Socket),
 }

@@ -4,6 +4,7 @@
 //! [`SendBuf`] moves into the driver and comes back, [`RecvBuf`] comes out of
 //! the driver and goes back to its pool when it is dropped.
 
+#[allow(unsafe_code)]
 mod receive;
 mod send;
 
