@@ -22,6 +22,7 @@ fn what_breaks_a_rule_of_the_header_is_refused_from_the_header_alone() {
         ("lone continuation", &[FIN | CONTINUE], 1002),
         ("lone continuation that goes on", &[CONTINUE], 1002),
         ("unmasked", &[FIN | TEXT, 5], 1002),
+        ("unmasked with a longer length to come", &[FIN | TEXT, 126], 1002),
         ("unmasked and empty", &[FIN | TEXT, 0], 1002),
         ("ping of 126 bytes", &[FIN | PING, masked | 126], 1002),
         ("close with a 64-bit length", &[FIN | CLOSE, masked | 127], 1002),
