@@ -7,9 +7,13 @@ pub mod close;
 pub mod encoded;
 pub mod error;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod json;
 pub mod publish;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 pub use client::{ClientMessage, decode};
 pub use close::CloseCode;
