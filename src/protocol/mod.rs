@@ -19,7 +19,9 @@ pub use client::{ClientMessage, decode};
 pub use close::CloseCode;
 pub use encoded::Encoded;
 pub use error::{ErrorCode, MessageError};
-pub use publish::{PublishItemError, parse_bytes, parse_item};
+#[cfg(any(test, fuzzing))]
+pub use fuzz::{fuzz_client_message, fuzz_publish};
+pub use publish::{PublishItemError, check, parse_bytes, parse_item};
 pub use server::{Limits, Resume, ServerMessage, Welcome};
 
 /// The version of the protocol that `welcome` names.

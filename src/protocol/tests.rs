@@ -1,11 +1,11 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::fuzz::{fuzz_client_message, fuzz_publish, payload};
+use super::fuzz::payload;
 use super::*;
 use crate::base::clock::Instant;
 use crate::base::limits::{NESTING_DEPTH_MAX, PUBLISHED_EVENT_BYTES_MAX};
-use crate::event::{Event, Payload, Publish, Severity};
+use crate::event::{Event, Extra, Incident, IncidentEvent, Payload, Publish, Severity};
 use crate::filter::FilterSpec;
 
 const ID: &str = "0198c0de-0000-7000-8000-000000000001";
@@ -200,6 +200,34 @@ fn a_refused_item_names_the_place() {
     deep["x"] = (0..NESTING_DEPTH_MAX).fold(Value::Null, |inner, _| json!([inner]));
     assert!(parse_item(deep.clone(), now()).unwrap_err().message.contains("nested"));
     assert!(parse_bytes(deep.to_string().as_bytes(), now()).is_err());
+}
+
+#[test]
+fn a_publish_that_a_program_built_is_held_to_the_same_rules() {
+    let incident = Incident::new(ID.parse().unwrap(), Severity::P1, "s", "t", now());
+    let built = |change: &dyn Fn(&mut Incident)| {
+        let mut incident = Box::new(incident.clone());
+        change(&mut incident);
+        Publish::from(Payload::IncidentCreated(IncidentEvent { incident, extra: Extra::new() }))
+    };
+    assert_eq!(check(&built(&|_| {})), Ok(()));
+    let key = |key: &str| Publish { idempotency_key: Some(key.to_owned()), ..built(&|_| {}) };
+    assert_eq!(check(&key("k")), Ok(()));
+    assert_eq!(check(&key("")).unwrap_err().path, "idempotency_key");
+    let deep = (0..NESTING_DEPTH_MAX).fold(Value::Null, |inner, _| json!([inner]));
+    let changes: [&dyn Fn(&mut Incident); 4] = [
+        &|incident| incident.source.clear(),
+        &|incident| incident.title = "x".repeat(501),
+        &|incident| drop(incident.extra.insert("severity".to_owned(), json!("P4"))),
+        &|incident| drop(incident.extra.insert("x".to_owned(), deep.clone())),
+    ];
+    for (change, path) in changes.into_iter().zip(["incident.source", "incident.title", "", ""]) {
+        let error = check(&built(change)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidMessage);
+        assert!(error.path.contains(path), "{error}");
+    }
+    let large = built(&|incident| incident.description = "x".repeat(PUBLISHED_EVENT_BYTES_MAX));
+    assert_eq!(check(&large).unwrap_err().code, ErrorCode::MessageTooLarge);
 }
 
 #[test]
