@@ -81,7 +81,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         DriverChoice::Auto => alarmcast::io::probe_uring().is_ok(),
     };
     let config = DriverConfig { sockets_max: 1024, ..DriverConfig::default() };
-    if use_uring { serve(UringDriver::new(config.clone(), listener)?, &config) } else { serve_epoll(config, listener) }
+    if use_uring {
+        serve(UringDriver::new(config.clone(), listener)?, &config)
+    } else {
+        serve_epoll(config, listener)
+    }
 }
 
 fn serve_epoll(config: DriverConfig, listener: TcpListener) -> Result<(), Box<dyn Error>> {
@@ -90,11 +94,8 @@ fn serve_epoll(config: DriverConfig, listener: TcpListener) -> Result<(), Box<dy
 
 fn serve<D: Driver>(driver: D, config: &DriverConfig) -> Result<(), Box<dyn Error>> {
     let stats = Arc::new(ShardStats::default());
-    let links = Links {
-        inbox: Arc::new(Inbox::new(1)),
-        stats: Arc::clone(&stats),
-        hub: Waker::new(|| {}),
-    };
+    let links =
+        Links { inbox: Arc::new(Inbox::new(1)), stats: Arc::clone(&stats), hub: Waker::new(|| {}) };
     Shard::new(driver, Echo, Clock::System, settings(config, stats), links).run()?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::config::{Config, Flag, Loaded, Log, LogFormat, Sources};
-use crate::server;
+use crate::server::{self, DriverName};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -77,7 +77,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = config.stream.path.clone();
     let announce = |server: &server::Announcement| {
         let banner = Banner {
-            driver: server.driver,
+            driver: match server.driver {
+                DriverName::Uring => "io_uring",
+                DriverName::Epoll => "epoll",
+            },
             shards: server.shards,
             stream: server.stream,
             path: &path,

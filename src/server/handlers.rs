@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::base::clock::Clock;
 use crate::event::{
-    Alert, AlertConverted, AlertReceived, AssignmentChanged, CommentAdded, Escalated,
-    Extra, Incident, IncidentEvent, IncidentState, IncidentUpdated, NotificationSent, Payload,
+    Alert, AlertConverted, AlertReceived, AssignmentChanged, CommentAdded, Escalated, Extra,
+    Incident, IncidentEvent, IncidentState, IncidentUpdated, NotificationSent, Payload,
     PlaybookActionExecuted, PlaybookCompleted, PlaybookStarted, Publish, Severity, SystemEvent,
 };
 use crate::hub::{PublishError, PublishReceipt, Publisher};

@@ -47,9 +47,8 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
     };
     let listeners = listen(&config, shard_count)?;
     let stream_addr = local_addr(&listeners[0], "stream")?;
-    let control_listener = TcpListener::bind(config.control.listen).map_err(|error| {
-        Error::Listen { what: "control", addr: config.control.listen, error }
-    })?;
+    let control_listener = TcpListener::bind(config.control.listen)
+        .map_err(|error| Error::Listen { what: "control", addr: config.control.listen, error })?;
     let control_addr = local_addr(&control_listener, "control")?;
 
     let lifecycle = Lifecycle::new();
@@ -78,7 +77,8 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
     };
     let hub_shards = shards.clone();
     threads.push(("hub", spawn("hub", move || hub.run(hub_shards))?));
-    let control = spawn("control", move || serve_control(control_listener, context, control_stopped))?;
+    let control =
+        spawn("control", move || serve_control(control_listener, context, control_stopped))?;
     lifecycle.advance(Stage::Serving);
     Ok(Server {
         stream_addr,
@@ -106,8 +106,11 @@ fn listen(config: &Config, shard_count: usize) -> Result<Vec<TcpListener>, Error
         ..ListenOptions::default()
     };
     let addr = config.stream.listen;
-    listen_together(addr, shard_count, &options)
-        .map_err(|error| Error::Listen { what: "stream", addr, error })
+    listen_together(addr, shard_count, &options).map_err(|error| Error::Listen {
+        what: "stream",
+        addr,
+        error,
+    })
 }
 
 fn local_addr(listener: &TcpListener, what: &'static str) -> Result<std::net::SocketAddr, Error> {
@@ -260,7 +263,9 @@ type Birth = io::Result<Handle>;
 fn await_birth(index: usize, birth: &Receiver<Birth>) -> Result<Handle, Error> {
     match birth.recv() {
         Ok(Ok(handle)) => Ok(handle),
-        Ok(Err(error)) => Err(Error::Driver(format!("shard {index} cannot set up its driver: {error}"))),
+        Ok(Err(error)) => {
+            Err(Error::Driver(format!("shard {index} cannot set up its driver: {error}")))
+        }
         Err(_) => Err(Error::Panicked(format!("shard {index}"))),
     }
 }

@@ -43,7 +43,9 @@ pub enum Input<'a> {
     /// To be answered by a pong with the same payload (RFC 6455 section 5.5.3).
     Ping(&'a [u8]),
     /// The peer began to close; it expects this code back, and the session has ended.
-    PeerCloses { code: Option<u16> },
+    PeerCloses {
+        code: Option<u16>,
+    },
     /// The peer answered our close frame; the session has ended.
     PeerClosed,
     /// The peer broke RFC 6455; the session has ended and the close frame should say so.
@@ -87,26 +89,24 @@ impl Session {
             // The borrow of a message that is returned must not outlive this round, so what
             // ends the session is told apart first.
             let end = match phase {
-                Phase::Open(decoder) | Phase::Closing(decoder) => {
-                    match decoder.next(input) {
-                        Ok(None) => return None,
-                        Ok(Some(Incoming::Close(close))) if is_closing => {
-                            let _ = close;
-                            Input::PeerClosed
-                        }
-                        Ok(Some(Incoming::Close(close))) => {
-                            Input::PeerCloses { code: close.map(|(code, _)| code) }
-                        }
-                        Err(violation) if is_closing => {
-                            let _ = violation;
-                            Input::PeerClosed
-                        }
-                        Err(violation) => Input::Violation(violation),
-                        Ok(Some(_)) if is_closing => continue,
-                        Ok(Some(Incoming::Pong(_))) => continue,
-                        Ok(Some(message)) => return Some(Input::from(message)),
+                Phase::Open(decoder) | Phase::Closing(decoder) => match decoder.next(input) {
+                    Ok(None) => return None,
+                    Ok(Some(Incoming::Close(close))) if is_closing => {
+                        let _ = close;
+                        Input::PeerClosed
                     }
-                }
+                    Ok(Some(Incoming::Close(close))) => {
+                        Input::PeerCloses { code: close.map(|(code, _)| code) }
+                    }
+                    Err(violation) if is_closing => {
+                        let _ = violation;
+                        Input::PeerClosed
+                    }
+                    Err(violation) => Input::Violation(violation),
+                    Ok(Some(_)) if is_closing => continue,
+                    Ok(Some(Incoming::Pong(_))) => continue,
+                    Ok(Some(message)) => return Some(Input::from(message)),
+                },
                 Phase::Handshake(_) | Phase::Ended => {
                     *input = &mut [];
                     return None;

@@ -104,8 +104,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Ends a connection that is not open yet with a 503, without waiting for its request.
     pub(super) fn refuse(&mut self, key: Key, reason: &'static str) {
         const SERVICE_UNAVAILABLE: u16 = 503;
-        let refusal = Refusal::new(SERVICE_UNAVAILABLE, reason)
-            .retry_after(self.settings.retry_after_secs);
+        let refusal =
+            Refusal::new(SERVICE_UNAVAILABLE, reason).retry_after(self.settings.retry_after_secs);
         self.answer_refusal(key, &refusal);
     }
 

@@ -175,9 +175,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     pub(super) fn handle_deadlines(&mut self, key: Key, now: Instant) {
-        while let Some(timeout) = self.connections.get_mut(key).and_then(|connection| {
-            connection.session.handle_timeout(now, &self.settings.timing)
-        }) {
+        while let Some(timeout) = self
+            .connections
+            .get_mut(key)
+            .and_then(|connection| connection.session.handle_timeout(now, &self.settings.timing))
+        {
             self.handle_timeout(key, timeout, now);
         }
         self.schedule(key);
@@ -193,8 +195,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             Timeout::Handshake => {
                 stats.handshakes_timed_out.add(1);
-                let refusal =
-                    Refusal::new(REQUEST_TIMEOUT, "the request did not arrive in time; send it at once");
+                let refusal = Refusal::new(
+                    REQUEST_TIMEOUT,
+                    "the request did not arrive in time; send it at once",
+                );
                 self.answer_refusal(key, &refusal);
             }
             Timeout::HeartbeatMissed => {

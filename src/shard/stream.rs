@@ -198,7 +198,10 @@ impl Handler for StreamHandler {
         if let Some(encoding) = parameters.find_map(|pair| pair.strip_prefix("encoding="))
             && encoding != "json"
         {
-            return Err(Refusal::new(BAD_REQUEST, "this encoding is not offered; leave it out, or ask for json"));
+            return Err(Refusal::new(
+                BAD_REQUEST,
+                "this encoding is not offered; leave it out, or ask for json",
+            ));
         }
         let offered = request.subprotocols.iter().any(|name| name == SUBPROTOCOL_JSON);
         Ok(offered.then_some(SUBPROTOCOL_JSON))
@@ -226,8 +229,9 @@ impl Handler for StreamHandler {
             Err(MessageError::new(ErrorCode::RateLimited, message))
         } else {
             match message {
-                Message::Text(text) => client::decode(text)
-                    .and_then(|message| self.answer(key.slot, message, now)),
+                Message::Text(text) => {
+                    client::decode(text).and_then(|message| self.answer(key.slot, message, now))
+                }
                 Message::Binary(_) => Err(MessageError::new(
                     ErrorCode::Unsupported,
                     "this connection speaks JSON in text frames",
