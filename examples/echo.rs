@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{Close, Handler, Inbox, Links, Message, Replies, Settings, Shard};
 use alarmcast::ws;
 use alarmcast::ws::frame::{BINARY, TEXT, frame};
-use alarmcast::ws::handshake::{Refusal, Request};
+use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
 use clap::Parser;
 
@@ -82,14 +82,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let config = DriverConfig { sockets_max: 1024, ..DriverConfig::default() };
     if use_uring {
-        serve(UringDriver::new(config.clone(), listener)?, &config)
+        serve(UringDriver::new(&config, listener)?, &config)
     } else {
-        serve_epoll(config, listener)
+        serve(EpollDriver::new(&config, listener)?, &config)
     }
-}
-
-fn serve_epoll(config: DriverConfig, listener: TcpListener) -> Result<(), Box<dyn Error>> {
-    serve(EpollDriver::new(config.clone(), listener)?, &config)
 }
 
 fn serve<D: Driver>(driver: D, config: &DriverConfig) -> Result<(), Box<dyn Error>> {
@@ -110,10 +106,7 @@ fn settings(config: &DriverConfig, stats: Arc<ShardStats>) -> Settings {
         accepts: config.accepts as u32,
         outbox: queue::Limits { messages_max: 1 << 20, bytes_max: 4 * MESSAGE_BYTES_MAX },
         send_bytes_max: 64 * 1024,
-        message: ws::decode::Limits {
-            message_bytes_max: MESSAGE_BYTES_MAX,
-            fragments_max: 1 << 20,
-        },
+        message: ws::Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: 1 << 20 },
         timing: Timing {
             handshake: Duration::from_secs(10),
             heartbeat_interval: minute,

@@ -19,6 +19,8 @@ pub const MESSAGE_FRAGMENTS_MAX: u32 = 1024;
 /// Bytes of the HTTP head of a handshake.
 pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 pub const HANDSHAKE_HEADERS_MAX: usize = 100;
+/// Subprotocols that a client may offer.
+pub const HANDSHAKE_SUBPROTOCOLS_MAX: usize = 32;
 
 pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 100;
 pub const SUBSCRIPTION_ID_BYTES_MAX: usize = 256;

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::config::{Config, Flag, Loaded, Log, LogFormat, Sources};
-use crate::server::{self, DriverName};
+use crate::server;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -77,10 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = config.stream.path.clone();
     let announce = |server: &server::Announcement| {
         let banner = Banner {
-            driver: match server.driver {
-                DriverName::Uring => "io_uring",
-                DriverName::Epoll => "epoll",
-            },
+            driver: server.driver,
             shards: server.shards,
             stream: server.stream,
             path: &path,

@@ -225,9 +225,12 @@ impl ShardPlan {
 
     /// A shard's whole life, on its thread: drivers cannot move between threads.
     fn run(&self, index: usize, listener: TcpListener, born: &Sender<Birth>) -> io::Result<()> {
-        let config = self.driver_config.clone();
+        let config = &self.driver_config;
         match self.driver {
-            DriverName::Uring => self.run_on(index, UringDriver::new(config, listener), born),
+            DriverName::Uring => {
+                let driver = UringDriver::new(config, listener).map_err(io::Error::other);
+                self.run_on(index, driver, born)
+            }
             DriverName::Epoll => self.run_on(index, EpollDriver::new(config, listener), born),
         }
     }
@@ -307,7 +310,7 @@ fn shard_settings(
             bytes_max: limits.outbox_bytes_max,
         },
         send_bytes_max: limits::SEND_BYTES_MAX,
-        message: ws::decode::Limits {
+        message: ws::Limits {
             message_bytes_max: limits.message_bytes_max,
             fragments_max: limits::MESSAGE_FRAGMENTS_MAX,
         },

@@ -19,7 +19,7 @@ use crate::protocol::{ErrorCode, MessageError};
 use crate::session::rate::{Bucket, Rate};
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::stats::ShardStats;
-use crate::ws::handshake::{Refusal, Request};
+use crate::ws::{Refusal, Request};
 
 /// JSON in text frames, also what is spoken where no subprotocol is offered.
 const SUBPROTOCOL_JSON: &str = "alarmcast.v1.json";
@@ -240,7 +240,7 @@ impl Handler for StreamHandler {
         };
         match answer {
             Ok(answer) => answer.into_iter().for_each(|frame| replies.send(frame)),
-            Err(error) => replies.send(error.encode()),
+            Err(error) => replies.send(error.as_message().encode()),
         }
     }
 
