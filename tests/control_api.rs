@@ -111,7 +111,7 @@ fn serve(
     context: control::Context,
     stopped: oneshot::Receiver<()>,
 ) -> (SocketAddr, JoinHandle<()>) {
-    let (bound, address) = std::sync::mpsc::channel();
+    let (bound, address) = std::sync::mpsc::sync_channel(1);
     let server = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
