@@ -45,7 +45,7 @@ if (ready.status !== 200) fail(`not ready: ${ready.status}`);
 
 const socket = new WebSocket(values.url);
 const steps = session(socket);
-steps.next();
+let finished = steps.next().done;
 setTimeout(() => fail("too late"), DEADLINE_MS).unref();
 
 socket.on("error", (error) => fail(error));
@@ -54,6 +54,7 @@ socket.on("message", (data, isBinary) => {
   if (isBinary) fail("not a text frame");
   const message = JSON.parse(text);
   if (!TYPES.includes(message.type)) fail(`not a message of part A: ${text}`);
-  if (steps.next({ message, text }).done) socket.close(1000);
+  finished = steps.next({ message, text }).done;
+  if (finished) socket.close(1000);
 });
-socket.on("close", (code) => process.exit(code === 1000 && steps.next().done ? 0 : 1));
+socket.on("close", (code) => process.exit(finished && code === 1000 ? 0 : 1));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::command::{cargo, command, exists, path_with, run, run_tests};
+use crate::command::{cargo, command, exists, run, run_tests};
 use crate::context::Context;
 use crate::metadata::targets;
 use crate::{Result, autobahn, fuzz, msrv, tools};
@@ -147,8 +147,7 @@ fn deny(context: &Context) -> Result {
 
 fn machete(context: &Context) -> Result {
     let machete = tools::cargo::ensure(context, &tools::cargo::MACHETE)?;
-    let mut machete = command(context, machete);
-    run(machete.env("PATH", path_with(&context.cache.join("bin"))?).arg("--with-metadata"))
+    run(&mut command(context, machete))
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub fn promtool(context: &Context) -> Result<PathBuf> {
 }
 
 fn install(context: &Context, package: &str) -> Result {
-    let args = ["install", "-y", "-q", "--no-install-recommends", package];
+    let quiet = "-oDpkg::Use-Pty=0";
+    let args = ["install", "-y", "-qq", quiet, "--no-install-recommends", package];
     let _guard = NoServices::new()?;
     let mut apt = as_root(context, "apt-get");
     if run(apt.args(args)).is_ok() {
