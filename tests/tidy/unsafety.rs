@@ -31,7 +31,7 @@ pub fn folders_without_forbid(sources: &[Source]) -> Vec<String> {
         let around =
             |(outer, source): &(&str, &Source)| folder.starts_with(outer) && forbids(source);
         let mixed = |place: &str| place.starts_with(folder) || folder.starts_with(place);
-        modules.iter().any(|module| around(module)) || PLACES.iter().any(|place| mixed(place))
+        modules.iter().any(around) || PLACES.iter().any(|place| mixed(place))
     };
     let empty = |source: &Source| source.code.trim().is_empty();
     let bare = modules.iter().filter(|(folder, source)| !covered(folder) && !empty(source));
