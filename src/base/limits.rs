@@ -17,6 +17,8 @@ pub const MESSAGE_FRAGMENTS_MAX: u32 = 1024;
 /// Bytes of the HTTP head of a handshake.
 pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 pub const HANDSHAKE_HEADERS_MAX: usize = 100;
+/// Subprotocols that a client may offer.
+pub const HANDSHAKE_SUBPROTOCOLS_MAX: usize = 32;
 
 pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 100;
 pub const SUBSCRIPTION_ID_BYTES_MAX: usize = 256;
@@ -31,7 +33,7 @@ pub const OUTBOX_MESSAGES_MAX: usize = 1_000;
 /// of the largest size fits.
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes handed to the kernel in one send.
-pub const SEND_BYTES_MAX: usize = 64 * 1024;
+pub const SEND_BYTES_MAX: usize = 32 * 1024;
 /// Unsent bytes that the kernel may hold for a connection: TCP_NOTSENT_LOWAT.
 pub const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
 
@@ -47,6 +49,8 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// Incidents whose last context is remembered.
 pub const INCIDENT_CONTEXTS_MAX: usize = 100_000;
+/// Bytes of all remembered contexts together.
+pub const INCIDENT_CONTEXTS_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of a value from outside that a log line shows.
 pub const LOGGED_VALUE_BYTES_MAX: usize = 256;

@@ -4,4 +4,5 @@ pub mod buffers;
 pub mod clock;
 pub mod lifecycle;
 pub mod limits;
+pub mod logged;
 pub mod slab;

@@ -1,1 +1,12 @@
-//! L1 model.
+//! L4: the one thread that sequences events and hands them to the shards.
+
+#![forbid(unsafe_code)]
+
+mod fanout;
+mod ingest;
+mod run;
+mod stats;
+
+pub use ingest::{PublishError, PublishReceipt, Published, Publisher};
+pub use run::{Hub, HubSettings};
+pub use stats::HubStats;

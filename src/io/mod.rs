@@ -4,7 +4,15 @@
 //! is an in-memory network in virtual time. One behaviour suite
 //! (`tests/driver_suite`) holds all three to the contract of [`Driver`].
 
+mod choice;
+mod config;
+pub mod epoll;
+pub mod errno;
+pub mod socket;
+mod table;
 mod token;
+#[allow(unsafe_code, reason = "speaks to the kernel; each block says why it is sound")]
+pub mod uring;
 mod wake;
 
 use std::io;
@@ -13,7 +21,11 @@ use std::net::SocketAddr;
 use crate::base::buffers::{RecvBuf, SendBuf};
 use crate::base::clock::Instant;
 
+pub use choice::{DriverChoice, UnknownDriver};
+pub use config::{DriverConfig, DriverStats};
+pub use epoll::EpollDriver;
 pub use token::{Kind, Token};
+pub use uring::{Features, Unavailable, UringDriver, probe_uring};
 pub use wake::Waker;
 
 /// A connected socket in the driver's own table: an index, not a descriptor.
@@ -32,9 +44,9 @@ pub enum Op {
     /// Send some of the buffer's remaining bytes; short sends are the caller's to continue.
     /// At most one in flight for a socket.
     Send(Socket, SendBuf),
-    /// End both directions: what is in flight on the socket ends with a terminal completion,
-    /// bytes that the kernel already took are still sent.
-    Shutdown(Socket),
+    /// End our direction (`Write`: the peer sees the end after the bytes that the kernel already
+    /// took), or both: what is in flight on the socket then ends with a terminal completion.
+    Shutdown(Socket, std::net::Shutdown),
     /// Give the socket back. Only after every operation on it has ended.
     Close(Socket),
 }

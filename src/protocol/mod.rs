@@ -1,1 +1,22 @@
-//! L1 model.
+//! L1: the words between server and clients. `client` and `publish` read,
+//! `server` and `encoded` write, `error` and `close` name what can go wrong.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod close;
+pub mod encoded;
+pub mod error;
+mod frame;
+pub mod json;
+pub mod publish;
+pub mod server;
+
+pub use client::{ClientMessage, decode};
+pub use close::CloseCode;
+pub use encoded::Encoded;
+pub use error::{ErrorCode, MessageError};
+pub use publish::{PublishItemError, parse_bytes, parse_item};
+pub use server::{Limits, Resume, ServerMessage, Welcome};
+
+/// The version of the protocol that `welcome` names.
+pub const PROTOCOL: &str = "alarmcast.v1";

@@ -1,1 +1,10 @@
-//! L1 model.
+//! L1: what waits for a connection: a shard's arena of frames, and the lanes
+//! of references into it.
+
+#![forbid(unsafe_code)]
+
+pub mod arena;
+pub mod lanes;
+
+pub use arena::{Arena, Frame, FrameId};
+pub use lanes::{Lane, Limits, Outbox, Pushed};

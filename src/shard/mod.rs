@@ -1,3 +1,27 @@
 //! L4: one pinned thread with its loop, memory and connections; shares nothing.
+//!
+//! A *turn* is one pass of the loop: wait, dispatch completions, look at the timers,
+//! drain the inbox, flush. Each part has a budget, so that none starves another.
 
+#![forbid(unsafe_code)]
+
+mod accept;
+mod close;
+mod connection;
+mod deliver;
+mod drain;
+mod flush;
+mod handler;
+mod inbox;
+mod receive;
+mod settings;
 pub mod stats;
+mod stream;
+mod timers;
+mod turn;
+
+pub use handler::{Close, Handler, Message, Replies};
+pub use inbox::{Handle, Inbox, Request};
+pub use settings::Settings;
+pub use stream::{StreamHandler, StreamSettings};
+pub use turn::{Links, Shard};

@@ -1,1 +1,10 @@
-//! L1 model.
+//! L2: the one ordered sequence of events.
+#![forbid(unsafe_code)]
+
+mod contexts;
+mod idempotency;
+mod sequencer;
+#[cfg(test)]
+mod tests;
+
+pub use sequencer::{Sequenced, Sequencer};

@@ -1,0 +1,162 @@
+//! The hub's loop: take a batch, sequence it, encode each event once, hand it to the
+//! shards, answer the publisher.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::Clock;
+use crate::base::lifecycle::{Lifecycle, Stage};
+use crate::event::Publish;
+use crate::hub::fanout::{Fanout, Parking};
+use crate::hub::ingest::{Batch, Ingest, PublishError, Published, Publisher};
+use crate::hub::stats::HubStats;
+use crate::io::Waker;
+use crate::protocol::encoded::Encoded;
+use crate::shard::{Handle, Request};
+use crate::stream::{Sequenced, Sequencer};
+
+/// What the hub must know at its start.
+#[derive(Clone, Debug)]
+pub struct HubSettings {
+    /// Identity of the sequence; new for every process until history survives one.
+    pub epoch: String,
+    pub ingest_events_max: usize,
+    /// How long the shards may take to flush and close when the server drains.
+    pub drain_timeout: Duration,
+}
+
+/// The one thread that owns the sequence.
+pub struct Hub {
+    ingest: Arc<Ingest>,
+    stats: Arc<HubStats>,
+    sequencer: Sequencer,
+    ids: uuid::ContextV7,
+    parking: Parking,
+    lifecycle: Lifecycle,
+    clock: Clock,
+    drain_timeout: Duration,
+}
+
+impl Hub {
+    pub fn new(settings: HubSettings, lifecycle: Lifecycle, clock: Clock) -> Self {
+        Self {
+            ingest: Arc::new(Ingest::new(settings.ingest_events_max)),
+            stats: Arc::new(HubStats::default()),
+            sequencer: Sequencer::new(settings.epoch),
+            ids: uuid::ContextV7::new(),
+            parking: Parking::new(),
+            lifecycle,
+            clock,
+            drain_timeout: settings.drain_timeout,
+        }
+    }
+
+    /// The way in, for publishers of any thread.
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            ingest: Arc::clone(&self.ingest),
+            stats: Arc::clone(&self.stats),
+            lifecycle: self.lifecycle.clone(),
+            clock: self.clock.clone(),
+            waker: self.waker(),
+        }
+    }
+
+    /// Ends the hub's sleep: shards call it when their inbox has room again.
+    pub fn waker(&self) -> Waker {
+        self.parking.waker().clone()
+    }
+
+    /// Runs until the server has stopped. When the server drains, everything that was
+    /// taken is handed to the shards first, then they are told to drain.
+    pub fn run(mut self, shards: Vec<Handle>) {
+        let fanout = Fanout::new(shards);
+        while !self.is_draining_done() {
+            match self.ingest.pop() {
+                Some(batch) => self.publish(batch, &fanout),
+                None => self.parking.park_unless(|| {
+                    !self.ingest.is_empty() || self.lifecycle.stage() >= Stage::Draining
+                }),
+            }
+        }
+        self.drain(&fanout);
+        while self.lifecycle.stage() < Stage::Stopped {
+            self.refuse_late();
+            self.parking.park_unless(|| !self.ingest.is_empty());
+        }
+        self.refuse_late();
+    }
+
+    fn is_draining_done(&self) -> bool {
+        match self.lifecycle.stage() {
+            Stage::Starting | Stage::Serving => false,
+            Stage::Draining => self.ingest.is_empty(),
+            Stage::Stopped => true,
+        }
+    }
+
+    fn publish(&mut self, batch: Batch, fanout: &Fanout) {
+        let Batch { events, accepted_at, answer } = batch;
+        let mut published = Vec::with_capacity(events.len());
+        for event in events {
+            published.push(self.publish_one(event, accepted_at, fanout));
+        }
+        fanout.wake();
+        // A publisher that did not wait for its answer is no error.
+        let _ = answer.send(Ok(published));
+    }
+
+    fn publish_one(
+        &mut self,
+        publish: Publish,
+        accepted_at: crate::base::clock::Instant,
+        fanout: &Fanout,
+    ) -> Published {
+        let wall = self.clock.wall();
+        let message_id = self.message_id(wall);
+        match self.sequencer.sequence(publish, accepted_at, wall, message_id) {
+            Sequenced::Duplicate { message_id, seq } => {
+                self.stats.duplicates.add(1);
+                Published { message_id, seq, duplicate: true }
+            }
+            Sequenced::New(event) => {
+                let published =
+                    Published { message_id: event.message_id, seq: event.seq, duplicate: false };
+                let event = Arc::new(Encoded::new(*event));
+                // Here and once, so that no shard waits for another one's encoding.
+                event.json();
+                fanout.push(&event, &self.parking, &self.lifecycle, &self.stats);
+                self.stats.events_published.add(1);
+                self.stats.newest_seq.set(published.seq);
+                published
+            }
+        }
+    }
+
+    /// UUIDv7 (RFC 9562 section 5.7): ordered by time, and by count within a millisecond.
+    fn message_id(&self, wall: jiff::Timestamp) -> uuid::Uuid {
+        let seconds = u64::try_from(wall.as_second()).unwrap_or(0);
+        let nanos = u32::try_from(wall.subsec_nanosecond()).unwrap_or(0);
+        uuid::Uuid::new_v7(uuid::Timestamp::from_unix(&self.ids, seconds, nanos))
+    }
+
+    fn drain(&self, fanout: &Fanout) {
+        let deadline = self.clock.now() + self.drain_timeout;
+        for shard in fanout.shards() {
+            if shard.request(Request::Drain { deadline }).is_err() {
+                // So overloaded with requests that it cannot be asked: its clients still
+                // reconnect after a reset.
+                shard.force();
+            }
+        }
+    }
+
+    /// Answers batches that slipped in between a publisher's look at the lifecycle and now.
+    fn refuse_late(&self) {
+        const RETRY_AFTER: Duration = Duration::from_secs(5);
+        while let Some(batch) = self.ingest.pop() {
+            self.stats.count_draining(batch.events.len());
+            let _ = batch.answer.send(Err(PublishError::Draining { retry_after: RETRY_AFTER }));
+        }
+    }
+}

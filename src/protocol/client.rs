@@ -1,0 +1,220 @@
+//! What clients say.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{ErrorCode, MessageError, json};
+use crate::base::limits::{NESTING_DEPTH_MAX, SUBSCRIPTION_ID_BYTES_MAX};
+use crate::event::{FieldError, shortened};
+use crate::filter::FilterSpec;
+
+/// A message that was understood. `ref` is the client's own mark for its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientMessage {
+    /// Adds the subscription, or replaces the filters of that id.
+    Subscribe {
+        subscription_id: String,
+        filters: FilterSpec,
+        r#ref: Option<Value>,
+    },
+    Unsubscribe {
+        subscription_id: String,
+        r#ref: Option<Value>,
+    },
+    /// Answered with the same text.
+    Ping {
+        timestamp: String,
+        r#ref: Option<Value>,
+    },
+    Ack {
+        message_id: Uuid,
+        r#ref: Option<Value>,
+    },
+}
+
+/// Bytes of a `ref` that is a string.
+const REF_BYTES_MAX: usize = 256;
+
+/// Messages of the protocol that this version does not offer.
+const MESSAGES_NOT_OFFERED: [&str; 3] = ["authenticate", "flow_control", "checkpoint"];
+/// Options of `subscribe` that this version does not offer.
+const OPTIONS_NOT_OFFERED: [&str; 5] = ["resume", "since", "batch", "checkpoints", "flow_control"];
+/// Fields of a filter that this version does not offer.
+const FILTERS_NOT_OFFERED: [&str; 4] = ["any_of", "none_of", "min_priority", "text"];
+const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated connection; publish over HTTP instead: \
+     POST /api/v1/events";
+
+/// Reads one text message. Unknown fields are ignored, save in filters.
+///
+/// # Errors
+/// The answer to send; the connection goes on.
+pub fn decode(text: &str) -> Result<ClientMessage, MessageError> {
+    let value = json::parse(text.as_bytes(), NESTING_DEPTH_MAX).map_err(invalid)?;
+    let Value::Object(mut object) = value else {
+        return Err(MessageError::new(ErrorCode::InvalidMessage, "a message is a JSON object"));
+    };
+    let subscription_id = match object.get("subscription_id") {
+        Some(Value::String(id)) if is_valid_subscription_id(id) => Some(id.clone()),
+        _ => None,
+    };
+    let (r#ref, ref_error) = match take_ref(&mut object) {
+        Ok(r#ref) => (r#ref, None),
+        Err(error) => (None, Some(error)),
+    };
+    let decoded = match ref_error {
+        Some(error) => Err(error),
+        None => decode_object(object, r#ref.clone()),
+    };
+    decoded.map_err(|error| MessageError { subscription_id, r#ref, ..error })
+}
+
+#[derive(Deserialize)]
+struct Subscribe {
+    subscription_id: String,
+    filters: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Unsubscribe {
+    subscription_id: String,
+}
+
+#[derive(Deserialize)]
+struct Ping {
+    timestamp: String,
+}
+
+#[derive(Deserialize)]
+struct Ack {
+    message_id: Uuid,
+}
+
+fn decode_object(
+    mut object: Map<String, Value>,
+    r#ref: Option<Value>,
+) -> Result<ClientMessage, MessageError> {
+    let kind = match object.remove("type") {
+        Some(Value::String(kind)) => kind,
+        Some(_) => return Err(invalid_at("type", "must be a string")),
+        None => return Err(invalid_at("type", "missing")),
+    };
+    match kind.as_str() {
+        "subscribe" => decode_subscribe(object, r#ref),
+        "unsubscribe" => {
+            let Unsubscribe { subscription_id } = typed(object)?;
+            check_subscription_id(&subscription_id)?;
+            Ok(ClientMessage::Unsubscribe { subscription_id, r#ref })
+        }
+        "ping" => {
+            let Ping { timestamp } = typed(object)?;
+            Ok(ClientMessage::Ping { timestamp, r#ref })
+        }
+        "ack" => decode_ack(object, r#ref),
+        "publish" => Err(MessageError::new(ErrorCode::Unauthorized, HOW_TO_PUBLISH)),
+        kind if MESSAGES_NOT_OFFERED.contains(&kind) => Err(not_offered(kind)),
+        kind => {
+            let message = format!("unknown type of message `{}`", shortened(kind));
+            Err(MessageError::new(ErrorCode::Unsupported, message))
+        }
+    }
+}
+
+fn decode_subscribe(
+    object: Map<String, Value>,
+    r#ref: Option<Value>,
+) -> Result<ClientMessage, MessageError> {
+    let asks_for =
+        |option: &str| !matches!(object.get(option), None | Some(Value::Null | Value::Bool(false)));
+    if asks_for("durable") {
+        let message = "a durable subscription needs an authenticated connection, which this \
+                       version does not offer yet";
+        return Err(MessageError::new(ErrorCode::Unauthorized, message));
+    }
+    if let Some(option) = OPTIONS_NOT_OFFERED.into_iter().find(|option| asks_for(option)) {
+        return Err(not_offered(option));
+    }
+    let Subscribe { subscription_id, filters } = typed(object)?;
+    check_subscription_id(&subscription_id)?;
+    let filters = decode_filters(filters)?;
+    Ok(ClientMessage::Subscribe { subscription_id, filters, r#ref })
+}
+
+fn decode_filters(filters: Map<String, Value>) -> Result<FilterSpec, MessageError> {
+    let bad_filter = |error: FieldError| {
+        MessageError::new(ErrorCode::InvalidFilter, error.within("filters").to_string())
+    };
+    if let Some(field) = FILTERS_NOT_OFFERED.into_iter().find(|&field| filters.contains_key(field))
+    {
+        return Err(bad_filter(FieldError::new(field, "not offered yet in this version")));
+    }
+    let spec: FilterSpec = from_object(filters).map_err(|mut error| {
+        if error.message.starts_with("invalid type: map, expected a string") {
+            error.message = "must be a string; patterns are not offered yet".to_owned();
+        }
+        bad_filter(error)
+    })?;
+    match spec.compile() {
+        Ok(_) => Ok(spec),
+        Err(error) => Err(bad_filter(FieldError::new(&error.path, &error.message))),
+    }
+}
+
+fn decode_ack(
+    object: Map<String, Value>,
+    r#ref: Option<Value>,
+) -> Result<ClientMessage, MessageError> {
+    if !object.contains_key("message_id")
+        && let Some(field) = ["seq", "up_to_seq"].into_iter().find(|&it| object.contains_key(it))
+    {
+        return Err(not_offered(&format!("ack by {field}")));
+    }
+    let Ack { message_id } = typed(object)?;
+    Ok(ClientMessage::Ack { message_id, r#ref })
+}
+
+fn take_ref(object: &mut Map<String, Value>) -> Result<Option<Value>, MessageError> {
+    match object.remove("ref") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.len() > REF_BYTES_MAX => {
+            Err(invalid_at("ref", &format!("longer than {REF_BYTES_MAX} bytes")))
+        }
+        Some(r#ref @ (Value::String(_) | Value::Number(_))) => Ok(Some(r#ref)),
+        Some(_) => Err(invalid_at("ref", "must be a string or a number")),
+    }
+}
+
+fn check_subscription_id(id: &str) -> Result<(), MessageError> {
+    if is_valid_subscription_id(id) {
+        return Ok(());
+    }
+    let message = format!("must be 1 to {SUBSCRIPTION_ID_BYTES_MAX} bytes long");
+    Err(invalid_at("subscription_id", &message))
+}
+
+fn is_valid_subscription_id(id: &str) -> bool {
+    (1..=SUBSCRIPTION_ID_BYTES_MAX).contains(&id.len())
+}
+
+fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, MessageError> {
+    from_object(object).map_err(invalid)
+}
+
+fn from_object<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(Value::Object(object))
+        .map_err(|error| FieldError::from_serde(error.path(), &error.inner().to_string()))
+}
+
+fn not_offered(what: &str) -> MessageError {
+    let message = format!("`{what}` is not offered yet in this version");
+    MessageError::new(ErrorCode::Unsupported, message)
+}
+
+fn invalid(error: FieldError) -> MessageError {
+    MessageError::new(ErrorCode::InvalidMessage, error.to_string())
+}
+
+fn invalid_at(path: &str, message: &str) -> MessageError {
+    invalid(FieldError::new(path, message))
+}

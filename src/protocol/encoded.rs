@@ -1,0 +1,57 @@
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::frame;
+use crate::event::{Event, Payload, Priority};
+
+/// An event and its wire bytes, built on first need and shared by every
+/// connection: nothing of a connection is in them.
+#[derive(Debug)]
+pub struct Encoded {
+    pub event: Event,
+    json: OnceLock<Bytes>,
+}
+
+impl Encoded {
+    pub fn new(event: Event) -> Self {
+        Self { event, json: OnceLock::new() }
+    }
+
+    /// The complete text frame, header included.
+    pub fn json(&self) -> &Bytes {
+        self.json.get_or_init(|| encode(&self.event))
+    }
+}
+
+impl From<Event> for Encoded {
+    fn from(event: Event) -> Self {
+        Self::new(event)
+    }
+}
+
+#[derive(Serialize)]
+struct EventMessage<'a> {
+    r#type: &'static str,
+    message_id: Uuid,
+    timestamp: jiff::Timestamp,
+    seq: u64,
+    priority: Priority,
+    event: &'a Payload,
+}
+
+fn encode(event: &Event) -> Bytes {
+    /// Most events fit; a larger one grows its buffer.
+    const USUAL_BYTES: usize = 1536;
+    let message = EventMessage {
+        r#type: "event",
+        message_id: event.message_id,
+        timestamp: event.timestamp,
+        seq: event.seq,
+        priority: event.priority,
+        event: &event.payload,
+    };
+    frame::text(&message, USUAL_BYTES)
+}

@@ -1,0 +1,65 @@
+use bytes::Bytes;
+use serde::Serialize;
+
+/// A server's longest header: two bytes and a 64-bit length (RFC 6455 section 5.2).
+const HEADER_BYTES_MAX: usize = 10;
+/// FIN and the text opcode; no mask, as a server must not mask.
+const FINAL_TEXT: u8 = 0x81;
+
+/// `message` as JSON in one complete, final, unmasked text frame.
+pub(super) fn text<T: Serialize>(message: &T, capacity: usize) -> Bytes {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES_MAX + capacity);
+    bytes.resize(HEADER_BYTES_MAX, 0);
+    if let Err(error) = serde_json::to_writer(&mut bytes, message) {
+        // Writing to memory cannot fail, and no message has keys other than strings.
+        unreachable!("a message of the protocol is JSON: {error}");
+    }
+    let start = write_header(&mut bytes);
+    Bytes::from(bytes).slice(start..)
+}
+
+/// Writes the header right before the payload, which begins at
+/// `HEADER_BYTES_MAX`; returns where the frame begins.
+fn write_header(bytes: &mut [u8]) -> usize {
+    let payload = bytes.len() - HEADER_BYTES_MAX;
+    let (start, short_length) = match payload {
+        0..=125 => (8, payload as u8),
+        126..=0xFFFF => {
+            bytes[8..10].copy_from_slice(&(payload as u16).to_be_bytes());
+            (6, 126)
+        }
+        _ => {
+            bytes[2..10].copy_from_slice(&(payload as u64).to_be_bytes());
+            (0, 127)
+        }
+    };
+    bytes[start] = FINAL_TEXT;
+    bytes[start + 1] = short_length;
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use tungstenite::protocol::frame::FrameHeader;
+    use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+    use super::*;
+
+    #[test]
+    fn the_header_is_right_at_every_boundary_of_length() {
+        for length in [0, 1, 123, 124, 65_533, 65_534, 65_535, 70_000] {
+            let text_of_length = "x".repeat(length);
+            let frame = text(&text_of_length, 0);
+            let mut cursor = Cursor::new(&frame[..]);
+            let (header, payload) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+            assert!(header.is_final && header.mask.is_none());
+            assert!(!header.rsv1 && !header.rsv2 && !header.rsv3);
+            assert_eq!(header.opcode, OpCode::Data(Data::Text));
+            assert_eq!(payload, length as u64 + 2);
+            let start = cursor.position() as usize;
+            assert_eq!(&frame[start..], format!("\"{text_of_length}\"").as_bytes());
+        }
+    }
+}

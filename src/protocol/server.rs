@@ -1,0 +1,115 @@
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{CloseCode, ErrorCode, PROTOCOL, frame};
+use crate::filter::FilterSpec;
+
+/// What the server says, events excepted: those are [`super::Encoded`].
+/// `ref` is the client's own mark, given back where it sent one.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage<'a> {
+    /// The first message on every connection.
+    Welcome(Welcome<'a>),
+    Subscribed {
+        subscription_id: &'a str,
+        filters: &'a FilterSpec,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a Value>,
+    },
+    Unsubscribed {
+        subscription_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a Value>,
+    },
+    Pong {
+        timestamp: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a Value>,
+    },
+    Error {
+        code: ErrorCode,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subscription_id: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a Value>,
+    },
+    /// The last message before the server closes.
+    Closing {
+        reason: &'a str,
+        code: u16,
+        /// When to come back; differs per client, to spread reconnects.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resume: Option<Resume<'a>>,
+    },
+}
+
+/// Who is here, and on what terms.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Welcome<'a> {
+    pub session_id: &'a str,
+    pub server_time: jiff::Timestamp,
+    /// The identity of the stream's sequence.
+    pub epoch: &'a str,
+    /// The newest event's.
+    pub seq: u64,
+    /// [`PROTOCOL`].
+    pub protocol: &'a str,
+    pub heartbeat_interval_secs: u64,
+    pub limits: Limits,
+}
+
+/// What a connection may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    pub message_bytes_max: usize,
+    pub subscriptions_max: usize,
+    /// Values in one filter.
+    pub filter_terms_max: usize,
+    /// Absent when there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_per_second: Option<u32>,
+}
+
+/// A position: the last event that this connection was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Resume<'a> {
+    pub epoch: &'a str,
+    pub after: u64,
+}
+
+impl<'a> Welcome<'a> {
+    /// A welcome of this version of the protocol.
+    pub fn new(
+        session_id: &'a str,
+        server_time: jiff::Timestamp,
+        epoch: &'a str,
+        seq: u64,
+        heartbeat_interval_secs: u64,
+        limits: Limits,
+    ) -> Self {
+        let protocol = PROTOCOL;
+        Self { session_id, server_time, epoch, seq, protocol, heartbeat_interval_secs, limits }
+    }
+}
+
+impl<'a> ServerMessage<'a> {
+    /// The notice before a close with `code`.
+    pub fn closing(
+        code: CloseCode,
+        retry_after_ms: Option<u64>,
+        resume: Option<Resume<'a>>,
+    ) -> Self {
+        Self::Closing { reason: code.reason(), code: code.code(), retry_after_ms, resume }
+    }
+
+    /// The complete text frame, header included.
+    pub fn encode(&self) -> Bytes {
+        const USUAL_BYTES: usize = 256;
+        frame::text(self, USUAL_BYTES)
+    }
+}

@@ -1,0 +1,121 @@
+//! Admission: outstanding accepts, limits before the handshake, and the pause when
+//! descriptors are exhausted.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::clock::Instant;
+use crate::base::slab::Key;
+use crate::io::{Driver, Kind, Op, Outcome, Socket};
+use crate::session::Session;
+use crate::shard::connection::{Connection, Ending};
+use crate::shard::handler::Handler;
+use crate::shard::turn::Shard;
+use crate::ws::Refusal;
+
+/// Pause after accepting failed: long enough to cost nothing, short enough to recover
+/// within a second of a descriptor's release.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The accepts that are kept outstanding.
+#[derive(Debug)]
+pub(super) struct Accepts {
+    armed: Vec<bool>,
+    retry_at: Option<Instant>,
+}
+
+impl Accepts {
+    pub fn new(count: u32) -> Self {
+        Self { armed: vec![false; count as usize], retry_at: None }
+    }
+
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+}
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Keeps as many accepts outstanding as there are slots for what they bring.
+    pub(super) fn arm_accepts(&mut self) {
+        if let Some(retry_at) = self.accepts.retry_at {
+            if self.clock.now() < retry_at {
+                return;
+            }
+            self.accepts.retry_at = None;
+        }
+        let free = self.settings.sockets_max as usize - self.connections.len();
+        let mut outstanding = self.accepts.armed.iter().filter(|armed| **armed).count();
+        for slot in 0..self.accepts.armed.len() {
+            if outstanding >= free {
+                return;
+            }
+            if !self.accepts.armed[slot] {
+                self.accepts.armed[slot] = true;
+                outstanding += 1;
+                self.push(Kind::Accept, Key { slot: slot as u32, generation: 0 }, Op::Accept);
+            }
+        }
+    }
+
+    pub(super) fn handle_accept(&mut self, slot: u32, outcome: Outcome, now: Instant) {
+        self.accepts.armed[slot as usize] = false;
+        match outcome {
+            Outcome::Accepted { socket, .. } => self.admit_socket(socket, now),
+            Outcome::Failed { error, .. } => self.handle_accept_error(&error, now),
+            other => debug_assert!(false, "not an accept's outcome: {other:?}"),
+        }
+    }
+
+    fn handle_accept_error(&mut self, error: &io::Error, now: Instant) {
+        // The peer gave up between the handshake of TCP and the accept: nothing is wrong here.
+        if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::ECANCELED)) {
+            return;
+        }
+        if self.accepts.retry_at.is_none() {
+            tracing::warn!(%error, "accepting connections failed; trying again in {RETRY_PAUSE:?}");
+        }
+        self.links.stats.accept_errors.add(1);
+        self.accepts.retry_at = Some(now + RETRY_PAUSE);
+    }
+
+    fn admit_socket(&mut self, socket: Socket, now: Instant) {
+        let session = Session::new(self.settings.message, now, &self.settings.timing);
+        let held: u64 =
+            self.settings.all_stats.iter().map(|stats| stats.sockets_active.get()).sum();
+        let Ok(key) = self.connections.insert(Connection::new(socket, session, now)) else {
+            // Not reached: no more accepts are outstanding than slots are free.
+            self.push(Kind::Close, Key { slot: u32::MAX, generation: 0 }, Op::Close(socket));
+            return;
+        };
+        self.links.stats.sockets_active.add(1);
+        self.start_receiving(key);
+        if self.drain.is_draining() {
+            self.refuse(key, "the server is shutting down; try again later");
+        } else if held >= self.settings.connections_max as u64 {
+            self.links.stats.connections_refused.add(1);
+            self.refuse(key, "the server holds as many connections as it may; try again later");
+        } else {
+            self.schedule(key);
+        }
+    }
+
+    /// Ends a connection that is not open yet with a 503, without waiting for its request.
+    pub(super) fn refuse(&mut self, key: Key, reason: &'static str) {
+        const SERVICE_UNAVAILABLE: u16 = 503;
+        let refusal =
+            Refusal::new(SERVICE_UNAVAILABLE, reason).retry_after(self.settings.retry_after_secs);
+        self.answer_refusal(key, &refusal);
+    }
+
+    /// Ends a connection that is not open yet with an HTTP answer.
+    pub(super) fn answer_refusal(&mut self, key: Key, refusal: &Refusal) {
+        self.links.stats.handshakes_refused.add(1);
+        self.queue_control(key, Bytes::from(refusal.response()));
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.session.end();
+        connection.ending = connection.ending.max(Ending::AfterFlush);
+        self.mark_dirty(key);
+    }
+}

@@ -1,0 +1,221 @@
+//! The ends of a connection: told, failed, lost or timed out; in every case what is in
+//! flight ends before the slot is free.
+
+use std::net::Shutdown;
+
+use bytes::Bytes;
+
+use crate::base::clock::Instant;
+use crate::base::slab::Key;
+use crate::io::{Driver, Kind, Op, Outcome};
+use crate::session::Timeout;
+use crate::shard::connection::Ending;
+use crate::shard::handler::{Close, Handler};
+use crate::shard::timers::Wheel;
+use crate::shard::turn::Shard;
+use crate::ws::Refusal;
+use crate::ws::close::close_frame;
+
+/// The backlog of a connection is at its limit.
+pub(super) const SLOW_CONSUMER: Close =
+    Close { code: 4009, reason: "slow consumer: the connection did not keep up with its events" };
+/// Nothing was heard of the peer for too long.
+const IDLE: Close = Close { code: 4008, reason: "idle: nothing was received for too long" };
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Tells an open connection that it ends, and why; waits for the peer's close frame.
+    pub(super) fn close(&mut self, key: Key, close: Close, now: Instant) {
+        if self.say_goodbye(key, close)
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            connection.session.begin_close(now, &self.settings.timing);
+            self.schedule(key);
+        }
+    }
+
+    /// Tells a connection whose peer broke the rules, and ends it without waiting.
+    pub(super) fn fail(&mut self, key: Key, close: Close, now: Instant) {
+        self.say_goodbye(key, close);
+        self.end_after_flush(key, now);
+    }
+
+    /// Queues the last words of a connection that is not ending yet.
+    fn say_goodbye(&mut self, key: Key, close: Close) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let may_still_speak = connection.is_open && connection.ending == Ending::No;
+        if !may_still_speak {
+            return false;
+        }
+        if let Some(closing) = self.handler.closing(key, &close) {
+            self.queue_last(key, closing);
+        }
+        self.queue_last(key, Bytes::from(close_frame(close.code, close.reason)));
+        self.count_closed(key);
+        true
+    }
+
+    /// Last words go behind what waits already: into the lowest lane.
+    fn queue_last(&mut self, key: Key, bytes: Bytes) {
+        self.queue_past_limits(key, crate::queue::Lane::Low, bytes);
+    }
+
+    /// The peer's close frame gets its answer, behind nothing but what is in flight.
+    pub(super) fn answer_close(&mut self, key: Key, code: Option<u16>, now: Instant) {
+        const NORMAL: u16 = 1000;
+        self.discard_outbox(key);
+        let answer = close_frame(code.unwrap_or(NORMAL), "");
+        self.queue_past_limits(key, crate::queue::Lane::Control, Bytes::from(answer));
+        self.count_closed(key);
+        self.end_after_flush(key, now);
+    }
+
+    /// Ends our direction when everything is sent.
+    pub(super) fn end_after_flush(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.session.end();
+        connection.ending = connection.ending.max(Ending::AfterFlush);
+        // Bounds the flush where the peer takes nothing; progress pushes it forward.
+        connection.session.handle_send_progress(now, &self.settings.timing);
+        self.schedule(key);
+        self.mark_dirty(key);
+    }
+
+    /// Everything is sent: tell the peer's kernel, and wait for the peer to end as well, so
+    /// that what it still sends does not reset what we sent.
+    pub(super) fn half_close(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.is_receiving {
+            return self.abort(key);
+        }
+        connection.ending = Ending::HalfClosed;
+        connection.session.handle_send_done();
+        connection.session.await_end(now, &self.settings.timing);
+        connection.is_shutting_down = true;
+        let socket = connection.socket;
+        self.push(Kind::Shutdown, key, Op::Shutdown(socket, Shutdown::Write));
+        self.schedule(key);
+    }
+
+    /// The connection was lost without a closing handshake.
+    pub(super) fn abort_lost(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.is_open && connection.ending == Ending::No && connection.session.is_open() {
+            self.links.stats.connections_reset.add(1);
+        }
+        self.abort(key);
+    }
+
+    /// Gives a connection up: nothing more is sent, and what is in flight is ended.
+    pub(super) fn abort(&mut self, key: Key) {
+        self.count_closed(key);
+        self.discard_outbox(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.ending >= Ending::Aborted {
+            return;
+        }
+        connection.session.end();
+        connection.session.handle_send_done();
+        connection.ending = Ending::Aborted;
+        self.advance_end(key);
+    }
+
+    /// Takes the next step of an end, where what it waited for has come.
+    pub(super) fn advance_end(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.ending != Ending::Aborted || connection.is_shutting_down {
+            return;
+        }
+        let socket = connection.socket;
+        if connection.is_quiet() {
+            connection.ending = Ending::Closing;
+            self.push(Kind::Close, key, Op::Close(socket));
+        } else if !connection.is_shut_down {
+            connection.is_shut_down = true;
+            connection.is_shutting_down = true;
+            self.push(Kind::Shutdown, key, Op::Shutdown(socket, Shutdown::Both));
+        }
+    }
+
+    pub(super) fn handle_shutdown(&mut self, key: Key) {
+        // Failing is as good as succeeding: the connection is gone either way.
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.is_shutting_down = false;
+        }
+        self.advance_end(key);
+    }
+
+    pub(super) fn handle_close(&mut self, key: Key, outcome: Outcome) {
+        if let Outcome::Failed { error, .. } = outcome {
+            tracing::error!(%error, "closing a socket failed");
+        }
+        if let Some(connection) = self.connections.remove(key) {
+            debug_assert!(connection.ending == Ending::Closing && connection.outbox.is_none());
+            self.links.stats.sockets_active.sub(1);
+        }
+    }
+
+    /// The connection is not open any more: the handler forgets it, and it counts as closed.
+    fn count_closed(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !std::mem::take(&mut connection.is_open) {
+            return;
+        }
+        let nanos = self.clock.now().since(connection.accepted_at).as_nanos() as u64;
+        self.histograms.session.saturating_record(nanos);
+        self.links.stats.connections_active.sub(1);
+        self.links.stats.connections_closed.add(1);
+        self.handler.closed(key);
+    }
+
+    /// Sees to it that the connection's next deadline is in the wheel.
+    pub(super) fn schedule(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(deadline) = connection.session.next_deadline() else { return };
+        if connection.timer_tick.is_none_or(|tick| Wheel::tick(deadline) < tick) {
+            connection.timer_tick = Some(self.wheel.insert(key, deadline));
+        }
+    }
+
+    pub(super) fn handle_deadlines(&mut self, key: Key, now: Instant) {
+        while let Some(timeout) = self
+            .connections
+            .get_mut(key)
+            .and_then(|connection| connection.session.handle_timeout(now, &self.settings.timing))
+        {
+            self.handle_timeout(key, timeout, now);
+        }
+        self.schedule(key);
+    }
+
+    fn handle_timeout(&mut self, key: Key, timeout: Timeout, now: Instant) {
+        const REQUEST_TIMEOUT: u16 = 408;
+        let stats = &self.links.stats;
+        match timeout {
+            Timeout::Ping => {
+                let ping = (*self.ping).clone();
+                self.queue_reply(key, ping, now);
+            }
+            Timeout::Handshake => {
+                stats.handshakes_timed_out.add(1);
+                let refusal = Refusal::new(
+                    REQUEST_TIMEOUT,
+                    "the request did not arrive in time; send it at once",
+                );
+                self.answer_refusal(key, &refusal);
+            }
+            Timeout::HeartbeatMissed => {
+                stats.heartbeats_missed.add(1);
+                self.close(key, IDLE, now);
+            }
+            Timeout::Idle => {
+                stats.idle_timeouts.add(1);
+                self.close(key, IDLE, now);
+            }
+            Timeout::Write => {
+                stats.write_timeouts.add(1);
+                self.abort(key);
+            }
+            Timeout::Close => self.abort(key),
+        }
+    }
+}

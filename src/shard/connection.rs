@@ -1,0 +1,80 @@
+//! One connection's place in a shard.
+
+use crate::base::clock::Instant;
+use crate::io::Socket;
+use crate::queue::{FrameId, Outbox};
+use crate::session::Session;
+
+/// Everything a shard keeps of a connection. The parts that only a busy connection needs
+/// are boxed and given back.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub socket: Socket,
+    pub session: Session,
+    /// There while something waits.
+    pub outbox: Option<Box<Outbox>>,
+    /// What the send in flight carries.
+    pub in_flight: InFlight,
+    pub accepted_at: Instant,
+    /// Tick of this connection's entry in the timer wheel.
+    pub timer_tick: Option<u64>,
+    pub ending: Ending,
+    /// The handshake succeeded: counted as active.
+    pub is_open: bool,
+    /// In the list of those to be flushed.
+    pub is_dirty: bool,
+    pub is_receiving: bool,
+    pub is_sending: bool,
+    pub is_shutting_down: bool,
+    /// Both directions were ended: nothing in flight can last.
+    pub is_shut_down: bool,
+}
+
+/// How far the end of a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ending {
+    /// It lives.
+    No,
+    /// When everything is sent, end our direction.
+    AfterFlush,
+    /// Our direction is ended; waiting for the peer to end its own.
+    HalfClosed,
+    /// Waiting for what is in flight, to close.
+    Aborted,
+    /// The close is in flight; the slot is freed with its completion.
+    Closing,
+}
+
+/// References that a send in flight holds.
+#[derive(Debug, Default)]
+pub(super) enum InFlight {
+    #[default]
+    Nothing,
+    One(FrameId),
+    Many(Vec<FrameId>),
+}
+
+impl Connection {
+    pub fn new(socket: Socket, session: Session, now: Instant) -> Self {
+        Self {
+            socket,
+            session,
+            outbox: None,
+            in_flight: InFlight::Nothing,
+            accepted_at: now,
+            timer_tick: None,
+            ending: Ending::No,
+            is_open: false,
+            is_dirty: false,
+            is_receiving: false,
+            is_sending: false,
+            is_shutting_down: false,
+            is_shut_down: false,
+        }
+    }
+
+    /// Nothing is in flight that lasts until the connection ends.
+    pub fn is_quiet(&self) -> bool {
+        !self.is_receiving && !self.is_sending
+    }
+}

@@ -1,0 +1,74 @@
+//! What a shard's connections are for: the seam between the loop and the protocol
+//! spoken on it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::clock::Instant;
+use crate::base::slab::Key;
+use crate::protocol::encoded::Encoded;
+use crate::ws::{Refusal, Request};
+
+/// Speaks a protocol over a shard's connections. Connections are named by slab keys;
+/// `slot` alone names one while it is open.
+pub trait Handler {
+    /// Judges a valid upgrade request: the subprotocol to answer with, or a refusal.
+    ///
+    /// # Errors
+    /// The refusal is sent and the connection ends.
+    fn admit(&mut self, request: &Request) -> Result<Option<&'static str>, Refusal>;
+
+    /// The connection is open.
+    fn opened(&mut self, key: Key, now: Instant, replies: &mut Replies);
+
+    /// A message arrived on an open connection.
+    fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies);
+
+    /// The connection is no longer open: nothing more is delivered to it.
+    fn closed(&mut self, key: Key);
+
+    /// The last message before the server closes a connection, as a complete frame.
+    fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes>;
+
+    /// Appends the slots of the connections that want the event, each once, and gives
+    /// the frame that they get.
+    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes;
+
+    /// Open connections that want any events at all.
+    fn interested(&self) -> usize;
+}
+
+/// A complete message from a client.
+#[derive(Clone, Copy, Debug)]
+pub enum Message<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+/// Why and how the server closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Close code of RFC 6455 section 7.4, or a private one of the protocol.
+    pub code: u16,
+    pub reason: &'static str,
+}
+
+/// What a handler wants sent back: complete frames, in order, and possibly the end.
+#[derive(Debug, Default)]
+pub struct Replies {
+    pub(super) frames: Vec<Bytes>,
+    pub(super) close: Option<Close>,
+}
+
+impl Replies {
+    /// Queues a complete frame on the control lane.
+    pub fn send(&mut self, frame: Bytes) {
+        self.frames.push(frame);
+    }
+
+    /// Closes the connection after what was sent before.
+    pub fn close(&mut self, close: Close) {
+        self.close.get_or_insert(close);
+    }
+}

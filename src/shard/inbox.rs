@@ -1,0 +1,163 @@
+//! What waits for a shard: events from the hub, requests from the control plane.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crossbeam::queue::ArrayQueue;
+use tokio::sync::oneshot;
+
+use crate::base::clock::Instant;
+use crate::base::limits;
+use crate::io::Waker;
+use crate::protocol::encoded::Encoded;
+use crate::shard::stats::{Histograms, ShardStats};
+
+/// A request to one shard, answered in its own time.
+#[derive(Debug)]
+pub enum Request {
+    /// Copies of the shard's histograms.
+    Histograms(oneshot::Sender<Box<Histograms>>),
+    /// Once the events before it are delivered: tell every client, close every
+    /// connection, and end the shard at `deadline` at the latest.
+    Drain { deadline: Instant },
+}
+
+/// Bounded and lock-free; written by any thread, read by one shard.
+#[derive(Debug)]
+pub struct Inbox {
+    events: ArrayQueue<Arc<Encoded>>,
+    requests: ArrayQueue<Request>,
+    /// The hub found `events` full and waits for room.
+    starved: AtomicBool,
+    forced: AtomicBool,
+}
+
+impl Inbox {
+    pub fn new(events_max: usize) -> Self {
+        Self {
+            events: ArrayQueue::new(events_max),
+            requests: ArrayQueue::new(limits::INBOX_REQUESTS_MAX),
+            starved: AtomicBool::new(false),
+            forced: AtomicBool::new(false),
+        }
+    }
+
+    pub fn pop_event(&self) -> Option<Arc<Encoded>> {
+        self.events.pop()
+    }
+
+    pub fn pop_request(&self) -> Option<Request> {
+        self.requests.pop()
+    }
+
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.requests.is_empty()
+    }
+
+    /// Events and requests that wait.
+    pub fn depth(&self) -> usize {
+        self.events.len() + self.requests.len()
+    }
+
+    pub fn events_max(&self) -> usize {
+        self.events.capacity()
+    }
+
+    /// Whether the shard shall end at once, whatever is still queued.
+    pub fn is_forced(&self) -> bool {
+        self.forced.load(Ordering::Acquire)
+    }
+
+    /// True once after the hub was refused and there is room again: it wants a wake.
+    pub fn relieve(&self) -> bool {
+        // The fence pairs with the one in `push_event`: either the hub's second try sees
+        // the room, or this sees that it is starved.
+        fence(Ordering::SeqCst);
+        self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// How other threads reach a shard.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    index: usize,
+    driver_name: &'static str,
+    stats: Arc<ShardStats>,
+    inbox: Arc<Inbox>,
+    waker: Waker,
+}
+
+impl Handle {
+    pub fn new(
+        index: usize,
+        driver_name: &'static str,
+        stats: Arc<ShardStats>,
+        inbox: Arc<Inbox>,
+        waker: Waker,
+    ) -> Self {
+        Self { index, driver_name, stats, inbox, waker }
+    }
+
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The driver that this shard runs on: `uring`, `epoll` or `sim`.
+    pub fn driver_name(&self) -> &'static str {
+        self.driver_name
+    }
+
+    pub fn stats(&self) -> &ShardStats {
+        &self.stats
+    }
+
+    /// Events that wait, and how many can.
+    pub fn inbox_usage(&self) -> (usize, usize) {
+        (self.inbox.events.len(), self.inbox.events.capacity())
+    }
+
+    /// Copies of the shard's histograms; `None` when it has ended or is overloaded with
+    /// requests.
+    pub async fn histograms(&self) -> Option<Box<Histograms>> {
+        let (answer, histograms) = oneshot::channel();
+        self.request(Request::Histograms(answer)).ok()?;
+        histograms.await.ok()
+    }
+
+    /// Queues a request and wakes the shard.
+    ///
+    /// # Errors
+    /// Gives the request back when too many wait already.
+    pub fn request(&self, request: Request) -> Result<(), Request> {
+        self.inbox.requests.push(request)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Ends the shard at once.
+    pub fn force(&self) {
+        self.inbox.forced.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Queues an event without waking the shard. One thread only, the hub.
+    ///
+    /// # Errors
+    /// Gives the event back when the inbox is full; the hub's waker is called when there
+    /// is room again.
+    pub fn push_event(&self, event: Arc<Encoded>) -> Result<(), Arc<Encoded>> {
+        let Err(event) = self.inbox.events.push(event) else { return Ok(()) };
+        self.inbox.starved.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.inbox.events.push(event)
+    }
+
+    /// Wakes the shard if it is parked.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+}

@@ -1,0 +1,194 @@
+//! The way in: received bytes to messages, messages to the handler.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+
+use crate::base::buffers::RecvBuf;
+use crate::base::clock::Instant;
+use crate::base::slab::Key;
+use crate::io::{Driver, Kind, Op, Outcome};
+use crate::session::Input;
+use crate::shard::connection::Ending;
+use crate::shard::handler::{Close, Handler, Message, Replies};
+use crate::shard::turn::{Shard, is_terminal};
+use crate::ws::Request;
+
+/// What is to be done about an input once its borrow of the session is over.
+enum Reaction {
+    /// The handler answered into `replies`.
+    Replied,
+    Upgrade(Box<Request>),
+    Refuse(crate::ws::Refusal),
+    Pong(Bytes),
+    /// Answer the peer's close frame and end.
+    Answer(Option<u16>),
+    End,
+    Fail(Close),
+    Nothing,
+}
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    pub(super) fn start_receiving(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        assert!(!connection.is_receiving);
+        connection.is_receiving = true;
+        let socket = connection.socket;
+        self.push(Kind::Recv, key, Op::Recv(socket));
+    }
+
+    pub(super) fn handle_recv(&mut self, key: Key, outcome: Outcome, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            debug_assert!(false, "a slot is freed after its last completion");
+            return;
+        };
+        if is_terminal(&outcome) {
+            connection.is_receiving = false;
+        }
+        match outcome {
+            Outcome::Received { bytes, more } => {
+                self.handle_bytes(key, bytes, now);
+                if !more {
+                    self.receive_again(key);
+                }
+            }
+            Outcome::ReceivedEnd => self.handle_received_end(key, now),
+            Outcome::Failed { error, .. } => self.handle_recv_error(key, &error),
+            other => debug_assert!(false, "not a receive's outcome: {other:?}"),
+        }
+        self.advance_end(key);
+    }
+
+    fn receive_again(&mut self, key: Key) {
+        let wanted =
+            |connection: &&mut super::connection::Connection| connection.ending < Ending::Aborted;
+        if self.connections.get_mut(key).as_ref().is_some_and(wanted) {
+            self.start_receiving(key);
+        }
+    }
+
+    fn handle_recv_error(&mut self, key: Key, error: &io::Error) {
+        match error.raw_os_error() {
+            Some(libc::ENOBUFS) => {
+                self.links.stats.receive_buffers_exhausted.add(1);
+                self.receive_again(key);
+            }
+            Some(libc::ECANCELED) => {}
+            _ => self.abort_lost(key),
+        }
+    }
+
+    /// The peer ended its direction: orderly only as the last step of closing.
+    fn handle_received_end(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.ending {
+            Ending::No if connection.session.is_open() || connection.session.is_handshaking() => {
+                self.abort_lost(key);
+            }
+            Ending::No | Ending::AfterFlush => self.end_after_flush(key, now),
+            Ending::HalfClosed => self.abort(key),
+            Ending::Aborted | Ending::Closing => {}
+        }
+    }
+
+    fn handle_bytes(&mut self, key: Key, mut bytes: RecvBuf, now: Instant) {
+        self.links.stats.bytes_received.add(bytes.len() as u64);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.session.handle_received(now, &self.settings.timing);
+        let mut input = &mut bytes[..];
+        loop {
+            let mut replies = std::mem::take(&mut self.replies);
+            let reaction = self.next_reaction(key, &mut input, now, &mut replies);
+            let done = reaction.is_none();
+            if let Some(reaction) = reaction {
+                self.react(key, reaction, &mut replies, now);
+            }
+            self.replies = replies;
+            if done {
+                return;
+            }
+        }
+    }
+
+    fn next_reaction(
+        &mut self,
+        key: Key,
+        input: &mut &mut [u8],
+        now: Instant,
+        replies: &mut Replies,
+    ) -> Option<Reaction> {
+        let Self { connections, handler, links, .. } = self;
+        let session = &mut connections.get_mut(key)?.session;
+        let message = match session.poll_input(input)? {
+            Input::Text(text) => Message::Text(text),
+            Input::Binary(bytes) => Message::Binary(bytes),
+            Input::Upgrade(request) => return Some(Reaction::Upgrade(request)),
+            Input::Refused(refusal) => return Some(Reaction::Refuse(refusal)),
+            Input::Ping(payload) => {
+                let pong = crate::ws::frame::frame(crate::ws::frame::PONG, payload);
+                return Some(Reaction::Pong(Bytes::from(pong)));
+            }
+            Input::PeerCloses { code } => return Some(Reaction::Answer(code)),
+            Input::PeerClosed => return Some(Reaction::End),
+            Input::Nothing => return Some(Reaction::Nothing),
+            Input::Violation(violation) => {
+                links.stats.protocol_errors.add(1);
+                let close = Close { code: violation.code, reason: violation.reason };
+                return Some(Reaction::Fail(close));
+            }
+        };
+        links.stats.messages_received.add(1);
+        // One connection's bad luck must not become everyone's: what the handler holds for
+        // others stays consistent because each message touches its own connection's state.
+        let handled =
+            catch_unwind(AssertUnwindSafe(|| handler.message(key, message, now, replies)));
+        if handled.is_err() {
+            const INTERNAL: u16 = 1011;
+            links.stats.handler_panics.add(1);
+            replies.close(Close { code: INTERNAL, reason: "internal error" });
+        }
+        Some(Reaction::Replied)
+    }
+
+    fn react(&mut self, key: Key, reaction: Reaction, replies: &mut Replies, now: Instant) {
+        match reaction {
+            Reaction::Replied => self.take_replies(key, replies, now),
+            Reaction::Upgrade(request) => self.upgrade(key, &request, replies, now),
+            Reaction::Refuse(refusal) => self.answer_refusal(key, &refusal),
+            Reaction::Pong(pong) => self.queue_reply(key, pong, now),
+            Reaction::Answer(code) => self.answer_close(key, code, now),
+            Reaction::End => self.end_after_flush(key, now),
+            Reaction::Fail(close) => self.fail(key, close, now),
+            Reaction::Nothing => {}
+        }
+    }
+
+    fn upgrade(&mut self, key: Key, request: &Request, replies: &mut Replies, now: Instant) {
+        if self.drain.is_draining() {
+            return self.refuse(key, "the server is shutting down; try again later");
+        }
+        let subprotocol = match self.handler.admit(request) {
+            Ok(subprotocol) => subprotocol,
+            Err(refusal) => return self.answer_refusal(key, &refusal),
+        };
+        self.queue_control(key, Bytes::from(request.accept(subprotocol)));
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.session.open(now, &self.settings.timing);
+        connection.is_open = true;
+        self.links.stats.connections_opened.add(1);
+        self.links.stats.connections_active.add(1);
+        self.schedule(key);
+        self.handler.opened(key, now, replies);
+        self.take_replies(key, replies, now);
+    }
+
+    fn take_replies(&mut self, key: Key, replies: &mut Replies, now: Instant) {
+        for frame in replies.frames.drain(..) {
+            self.queue_reply(key, frame, now);
+        }
+        if let Some(close) = replies.close.take() {
+            self.close(key, close, now);
+        }
+    }
+}

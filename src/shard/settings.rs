@@ -1,0 +1,30 @@
+use std::sync::Arc;
+
+use crate::queue;
+use crate::session::Timing;
+use crate::shard::stats::ShardStats;
+use crate::ws;
+
+/// What a shard must know at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Sockets that this shard can hold: the size of its driver's table.
+    pub sockets_max: u32,
+    /// Connections that all shards together may hold.
+    pub connections_max: usize,
+    /// Accepts that are kept outstanding.
+    pub accepts: u32,
+    pub outbox: queue::Limits,
+    /// Bytes gathered into one send; a larger frame is sent alone.
+    pub send_bytes_max: usize,
+    pub message: ws::Limits,
+    pub timing: Timing,
+    /// Retry-After of a refused connection.
+    pub retry_after_secs: u32,
+    /// Deliveries in one turn before the flush gets its chance.
+    pub turn_deliveries_max: usize,
+    /// Sends in one turn before completions are looked at again.
+    pub turn_sends_max: usize,
+    /// The stats pages of all shards, this one's included: their sum decides admission.
+    pub all_stats: Vec<Arc<ShardStats>>,
+}

@@ -1,0 +1,287 @@
+//! The stream's protocol on a shard's connections: commands change the shard's own
+//! subscriptions, replies take the control lane.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foldhash::quality::RandomState;
+use uuid::Uuid;
+
+use crate::base::clock::{Clock, Instant};
+use crate::base::slab::Key;
+use crate::filter::{FilterSpec, Index, SubscriptionKey};
+use crate::protocol::client::{self, ClientMessage};
+use crate::protocol::encoded::Encoded;
+use crate::protocol::server::{self, ServerMessage, Welcome};
+use crate::protocol::{ErrorCode, MessageError};
+use crate::session::rate::{Bucket, Rate};
+use crate::shard::handler::{Close, Handler, Message, Replies};
+use crate::shard::stats::ShardStats;
+use crate::ws::{Refusal, Request};
+
+/// JSON in text frames, also what is spoken where no subprotocol is offered.
+const SUBPROTOCOL_JSON: &str = "alarmcast.v1.json";
+
+/// What the stream's handler must know at its start.
+#[derive(Clone, Debug)]
+pub struct StreamSettings {
+    /// Where clients connect: `/ws`.
+    pub path: String,
+    pub epoch: String,
+    pub message_bytes_max: usize,
+    pub subscriptions_max: usize,
+    pub message_rate: Rate,
+    pub subscription_rate: Rate,
+    pub heartbeat_interval: Duration,
+}
+
+/// Serves the event stream.
+pub struct StreamHandler {
+    settings: StreamSettings,
+    clock: Clock,
+    stats: Arc<ShardStats>,
+    /// By the connection's slot; there while it is open.
+    clients: Vec<Option<Box<Client>>>,
+    index: Index,
+    /// The newest event that this shard has seen: what a new client's welcome names.
+    newest_seq: u64,
+}
+
+/// What is known of an open connection.
+struct Client {
+    subscriptions: HashMap<String, SubscriptionKey, RandomState>,
+    messages: Bucket,
+    subscription_changes: Bucket,
+}
+
+impl StreamHandler {
+    pub fn new(settings: StreamSettings, clock: Clock, stats: Arc<ShardStats>) -> Self {
+        Self { settings, clock, stats, clients: Vec::new(), index: Index::new(), newest_seq: 0 }
+    }
+
+    fn welcome(&self) -> Bytes {
+        let now = self.clock.wall();
+        let session_id = session_id(now).to_string();
+        let settings = &self.settings;
+        let per_second = settings.message_rate.per_second;
+        let limits = server::Limits {
+            message_bytes_max: settings.message_bytes_max,
+            subscriptions_max: settings.subscriptions_max,
+            filter_terms_max: crate::base::limits::FILTER_TERMS_MAX,
+            messages_per_second: (per_second > 0).then_some(per_second),
+        };
+        let heartbeat = settings.heartbeat_interval.as_secs();
+        let welcome =
+            Welcome::new(&session_id, now, &settings.epoch, self.newest_seq, heartbeat, limits);
+        ServerMessage::Welcome(welcome).encode()
+    }
+
+    fn answer(
+        &mut self,
+        slot: u32,
+        message: ClientMessage,
+        now: Instant,
+    ) -> Result<Option<Bytes>, MessageError> {
+        match message {
+            ClientMessage::Subscribe { subscription_id, filters, r#ref } => {
+                self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
+                self.subscribe(slot, subscription_id, &filters, r#ref).map(Some)
+            }
+            ClientMessage::Unsubscribe { subscription_id, r#ref } => {
+                self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
+                self.unsubscribe(slot, subscription_id, r#ref).map(Some)
+            }
+            ClientMessage::Ping { timestamp, r#ref } => {
+                let pong = ServerMessage::Pong { timestamp: &timestamp, r#ref: r#ref.as_ref() };
+                Ok(Some(pong.encode()))
+            }
+            // Nothing is redelivered to connections without durable subscriptions, so that
+            // there is nothing to mark.
+            ClientMessage::Ack { .. } => Ok(None),
+        }
+    }
+
+    fn check_change_rate(
+        &mut self,
+        slot: u32,
+        subscription_id: &str,
+        r#ref: &Option<serde_json::Value>,
+        now: Instant,
+    ) -> Result<(), MessageError> {
+        let rate = self.settings.subscription_rate;
+        if self.client(slot).subscription_changes.take(now, rate) {
+            return Ok(());
+        }
+        self.stats.messages_rate_limited.add(1);
+        let message = format!(
+            "more than {} subscription changes a second; slow down and try again",
+            rate.per_second
+        );
+        Err(MessageError {
+            subscription_id: Some(subscription_id.to_owned()),
+            r#ref: r#ref.clone(),
+            ..MessageError::new(ErrorCode::RateLimited, message)
+        })
+    }
+
+    fn subscribe(
+        &mut self,
+        slot: u32,
+        subscription_id: String,
+        filters: &FilterSpec,
+        r#ref: Option<serde_json::Value>,
+    ) -> Result<Bytes, MessageError> {
+        let failed = |code, message: String| MessageError {
+            subscription_id: Some(subscription_id.clone()),
+            r#ref: r#ref.clone(),
+            ..MessageError::new(code, message)
+        };
+        let filter = filters
+            .compile()
+            .map_err(|error| failed(ErrorCode::InvalidFilter, error.to_string()))?;
+        let client = self.clients[slot as usize].as_mut().expect("an open connection");
+        if let Some(&key) = client.subscriptions.get(&subscription_id) {
+            self.index.replace(key, filter);
+        } else if client.subscriptions.len() >= self.settings.subscriptions_max {
+            let message = format!(
+                "this connection has {} subscriptions, the limit; unsubscribe from one first",
+                client.subscriptions.len()
+            );
+            return Err(failed(ErrorCode::TooManySubscriptions, message));
+        } else {
+            let key = self.index.subscribe(slot, filter);
+            client.subscriptions.insert(subscription_id.clone(), key);
+            self.stats.subscriptions_added.add(1);
+            self.stats.subscriptions_active.add(1);
+        }
+        let r#ref = r#ref.as_ref();
+        let subscription_id = &subscription_id;
+        Ok(ServerMessage::Subscribed { subscription_id, filters, r#ref }.encode())
+    }
+
+    fn unsubscribe(
+        &mut self,
+        slot: u32,
+        subscription_id: String,
+        r#ref: Option<serde_json::Value>,
+    ) -> Result<Bytes, MessageError> {
+        let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) else {
+            let message = "there is no subscription of this id on this connection";
+            return Err(MessageError {
+                subscription_id: Some(subscription_id),
+                r#ref,
+                ..MessageError::new(ErrorCode::NotFound, message)
+            });
+        };
+        self.index.unsubscribe(key);
+        self.stats.subscriptions_removed.add(1);
+        self.stats.subscriptions_active.sub(1);
+        let (subscription_id, r#ref) = (&subscription_id, r#ref.as_ref());
+        Ok(ServerMessage::Unsubscribed { subscription_id, r#ref }.encode())
+    }
+
+    fn client(&mut self, slot: u32) -> &mut Client {
+        self.clients[slot as usize].as_mut().expect("an open connection")
+    }
+}
+
+impl Handler for StreamHandler {
+    fn admit(&mut self, request: &Request) -> Result<Option<&'static str>, Refusal> {
+        const BAD_REQUEST: u16 = 400;
+        const NOT_FOUND: u16 = 404;
+        if request.path != self.settings.path {
+            return Err(Refusal::new(NOT_FOUND, "there is no stream at this path; try /ws"));
+        }
+        let mut parameters = request.query.as_deref().unwrap_or_default().split('&');
+        if let Some(encoding) = parameters.find_map(|pair| pair.strip_prefix("encoding="))
+            && encoding != "json"
+        {
+            return Err(Refusal::new(
+                BAD_REQUEST,
+                "this encoding is not offered; leave it out, or ask for json",
+            ));
+        }
+        let offered = request.subprotocols.iter().any(|name| name == SUBPROTOCOL_JSON);
+        Ok(offered.then_some(SUBPROTOCOL_JSON))
+    }
+
+    fn opened(&mut self, key: Key, _now: Instant, replies: &mut Replies) {
+        let slot = key.slot as usize;
+        if self.clients.len() <= slot {
+            self.clients.resize_with(slot + 1, || None);
+        }
+        self.clients[slot] = Some(Box::new(Client {
+            subscriptions: HashMap::default(),
+            messages: Bucket::default(),
+            subscription_changes: Bucket::default(),
+        }));
+        replies.send(self.welcome());
+    }
+
+    fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {
+        let rate = self.settings.message_rate;
+        let answer = if !self.client(key.slot).messages.take(now, rate) {
+            self.stats.messages_rate_limited.add(1);
+            let message =
+                format!("more than {} messages a second; slow down and try again", rate.per_second);
+            Err(MessageError::new(ErrorCode::RateLimited, message))
+        } else {
+            match message {
+                Message::Text(text) => {
+                    client::decode(text).and_then(|message| self.answer(key.slot, message, now))
+                }
+                Message::Binary(_) => Err(MessageError::new(
+                    ErrorCode::Unsupported,
+                    "this connection speaks JSON in text frames",
+                )),
+            }
+        };
+        match answer {
+            Ok(answer) => answer.into_iter().for_each(|frame| replies.send(frame)),
+            Err(error) => replies.send(error.as_message().encode()),
+        }
+    }
+
+    fn closed(&mut self, key: Key) {
+        let Some(client) = self.clients[key.slot as usize].take() else { return };
+        let count = client.subscriptions.len() as u64;
+        client.subscriptions.into_values().for_each(|key| self.index.unsubscribe(key));
+        self.stats.subscriptions_removed.add(count);
+        self.stats.subscriptions_active.sub(count);
+    }
+
+    fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes> {
+        const PROTOCOL_ERROR: u16 = 1002;
+        /// Reconnects spread over this long.
+        const SPREAD_MS: u64 = 5_000;
+        let may_come_back = close.code != PROTOCOL_ERROR;
+        // Different for each client, the same for none: a multiplicative hash of its slot.
+        let spread = u64::from(key.slot.wrapping_add(key.generation).wrapping_mul(0x9E37_79B1));
+        let closing = ServerMessage::Closing {
+            reason: close.reason,
+            code: close.code,
+            retry_after_ms: may_come_back.then_some(spread * SPREAD_MS >> 32),
+            resume: None,
+        };
+        Some(closing.encode())
+    }
+
+    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes {
+        self.newest_seq = event.event.seq;
+        self.index.matching(&event.event.attributes(), slots);
+        event.json().clone()
+    }
+
+    fn interested(&self) -> usize {
+        self.index.connections()
+    }
+}
+
+/// UUIDv7 (RFC 9562 section 5.7).
+fn session_id(now: jiff::Timestamp) -> Uuid {
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
+    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
+}

@@ -1,0 +1,200 @@
+//! The loop: wait, dispatch, timers, inbox, flush.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::clock::{Clock, Instant};
+use crate::base::slab::{Key, Slab};
+use crate::io::{Completion, Completions, Driver, Kind, Op, Outcome, Token, Waker};
+use crate::queue::{Arena, Outbox};
+use crate::shard::accept::Accepts;
+use crate::shard::connection::Connection;
+use crate::shard::drain::Drain;
+use crate::shard::flush::Pools;
+use crate::shard::handler::{Handler, Replies};
+use crate::shard::inbox::Inbox;
+use crate::shard::settings::Settings;
+use crate::shard::stats::{Histograms, ShardStats};
+use crate::shard::timers::Wheel;
+
+/// What ties a shard to the other threads.
+#[derive(Clone, Debug)]
+pub struct Links {
+    pub inbox: Arc<Inbox>,
+    pub stats: Arc<ShardStats>,
+    /// Woken when the inbox, having been full, has room again.
+    pub hub: Waker,
+}
+
+/// One pinned thread's worth of server. Not `Send` once its driver is not.
+pub struct Shard<D, H> {
+    pub(super) driver: D,
+    pub(super) handler: H,
+    pub(super) clock: Clock,
+    pub(super) settings: Settings,
+    pub(super) links: Links,
+    pub(super) connections: Slab<Connection>,
+    pub(super) accepts: Accepts,
+    pub(super) arena: Arena,
+    pub(super) wheel: Wheel,
+    /// Connections with something to send and nothing in flight, or to be ended.
+    pub(super) dirty: VecDeque<Key>,
+    /// Operations that the driver had no room for; in order, before any new one.
+    pub(super) refused: VecDeque<(Token, Op)>,
+    pub(super) drain: Drain,
+    pub(super) histograms: Histograms,
+    pub(super) pools: Pools,
+    pub(super) replies: Replies,
+    pub(super) matched: Vec<u32>,
+    pub(super) ping: Rc<Bytes>,
+    pub(super) spare_outboxes: Vec<Box<Outbox>>,
+    waker: Waker,
+    completions: Completions,
+    expired: Vec<(u64, Key)>,
+}
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    pub fn new(driver: D, handler: H, clock: Clock, settings: Settings, links: Links) -> Self {
+        let now = clock.now();
+        let ping = crate::ws::frame::frame(crate::ws::frame::PING, b"");
+        Self {
+            waker: driver.waker(),
+            driver,
+            handler,
+            connections: Slab::with_capacity_max(settings.sockets_max),
+            accepts: Accepts::new(settings.accepts),
+            arena: Arena::new(),
+            wheel: Wheel::new(now),
+            dirty: VecDeque::new(),
+            refused: VecDeque::new(),
+            drain: Drain::default(),
+            histograms: Histograms::new(),
+            pools: Pools::default(),
+            replies: Replies::default(),
+            matched: Vec::new(),
+            ping: Rc::new(Bytes::from(ping)),
+            spare_outboxes: Vec::new(),
+            completions: Completions::new(),
+            expired: Vec::new(),
+            clock,
+            settings,
+            links,
+        }
+    }
+
+    /// Turns until the shard is drained or forced to end.
+    ///
+    /// # Errors
+    /// The driver has become useless.
+    pub fn run(mut self) -> io::Result<()> {
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// One pass of the loop; false when the shard has ended.
+    ///
+    /// # Errors
+    /// The driver has become useless.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        self.push_refused();
+        self.arm_accepts();
+        self.wait()?;
+        let start = self.clock.now();
+        self.links.stats.inbox_depth.set(self.links.inbox.depth() as u64);
+        self.dispatch(start);
+        self.fire_timers(start);
+        self.drain_inbox(start);
+        self.flush(start);
+        self.arena.shrink_if_empty();
+        self.count_turn(start);
+        Ok(!self.is_over(start))
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        self.waker.park();
+        let has_work = !self.dirty.is_empty()
+            || !self.refused.is_empty()
+            || !self.links.inbox.is_empty()
+            || self.links.inbox.is_forced();
+        let deadline = if has_work { Some(Instant::default()) } else { self.next_deadline() };
+        let waited = self.driver.submit_and_wait(deadline, &mut self.completions);
+        self.waker.unpark();
+        waited
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [self.wheel.next(), self.accepts.retry_at(), self.drain.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn dispatch(&mut self, now: Instant) {
+        let mut completions = std::mem::take(&mut self.completions);
+        for Completion { token, outcome } in completions.drain(..) {
+            match token.kind() {
+                Kind::Accept => self.handle_accept(token.key().slot, outcome, now),
+                Kind::Recv => self.handle_recv(token.key(), outcome, now),
+                Kind::Send => self.handle_send(token.key(), outcome, now),
+                Kind::Shutdown => self.handle_shutdown(token.key()),
+                Kind::Close => self.handle_close(token.key(), outcome),
+                Kind::Internal => debug_assert!(false, "internal completions stay in the driver"),
+            }
+        }
+        self.completions = completions;
+    }
+
+    fn fire_timers(&mut self, now: Instant) {
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.expire(now, &mut expired);
+        for (tick, key) in expired.drain(..) {
+            // Stale when the slot was reused or an earlier entry was put in meanwhile.
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if connection.timer_tick == Some(tick) {
+                connection.timer_tick = None;
+                self.handle_deadlines(key, now);
+            }
+        }
+        self.expired = expired;
+    }
+
+    /// Hands an operation to the driver, behind those that it refused.
+    pub(super) fn push(&mut self, kind: Kind, key: Key, op: Op) {
+        let token = Token::new(kind, key);
+        if !self.refused.is_empty() {
+            self.refused.push_back((token, op));
+        } else if let Err(op) = self.driver.push(token, op) {
+            self.refused.push_back((token, op));
+        }
+    }
+
+    /// Whether the driver refused something in this turn.
+    pub(super) fn is_driver_full(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    fn push_refused(&mut self) {
+        while let Some((token, op)) = self.refused.pop_front() {
+            if let Err(op) = self.driver.push(token, op) {
+                self.refused.push_front((token, op));
+                return;
+            }
+        }
+    }
+
+    fn count_turn(&mut self, start: Instant) {
+        let nanos = self.clock.now().since(start).as_nanos() as u64;
+        let stats = &self.links.stats;
+        stats.turns.add(1);
+        stats.turn_nanos.add(nanos);
+        stats.turn_nanos_max.set(stats.turn_nanos_max.get().max(nanos));
+        self.histograms.turn.saturating_record(nanos);
+    }
+}
+
+/// A failed operation's terminal completion, whatever it was.
+pub(super) fn is_terminal(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::Received { more: true, .. })
+}
