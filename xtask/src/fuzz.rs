@@ -39,6 +39,7 @@ fn run_one(context: &Context, fuzzer: &PathBuf, name: &str) -> Result {
     fuzz.env("RUSTC_BOOTSTRAP", "1").env("PATH", path_with(&context.cache.join("bin"))?);
     fuzz.args(["run", name]).arg(found).arg(stored).arg("--");
     fuzz.arg(format!("-max_total_time={}", context.fuzz_seconds));
-    fuzz.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1"]);
+    fuzz.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=65536"]);
+    fuzz.args(["-verbosity=0", "-print_final_stats=1"]);
     run(&mut fuzz)
 }

@@ -147,7 +147,7 @@ fn deny(context: &Context) -> Result {
 
 fn machete(context: &Context) -> Result {
     let machete = tools::cargo::ensure(context, &tools::cargo::MACHETE)?;
-    run(&mut command(context, machete))
+    run(command(context, machete).arg("."))
 }
 
 #[cfg(test)]
