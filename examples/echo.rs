@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{Close, Handler, Inbox, Links, Message, Replies, Settings, Shard};
 use alarmcast::ws;
 use alarmcast::ws::frame::{BINARY, TEXT, frame};
-use alarmcast::ws::handshake::{Refusal, Request};
+use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
 use clap::Parser;
 
@@ -81,20 +81,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         DriverChoice::Auto => alarmcast::io::probe_uring().is_ok(),
     };
     let config = DriverConfig { sockets_max: 1024, ..DriverConfig::default() };
-    if use_uring { serve(UringDriver::new(config.clone(), listener)?, &config) } else { serve_epoll(config, listener) }
-}
-
-fn serve_epoll(config: DriverConfig, listener: TcpListener) -> Result<(), Box<dyn Error>> {
-    serve(EpollDriver::new(config.clone(), listener)?, &config)
+    if use_uring {
+        serve(UringDriver::new(&config, listener)?, &config)
+    } else {
+        serve(EpollDriver::new(&config, listener)?, &config)
+    }
 }
 
 fn serve<D: Driver>(driver: D, config: &DriverConfig) -> Result<(), Box<dyn Error>> {
     let stats = Arc::new(ShardStats::default());
-    let links = Links {
-        inbox: Arc::new(Inbox::new(1)),
-        stats: Arc::clone(&stats),
-        hub: Waker::new(|| {}),
-    };
+    let links =
+        Links { inbox: Arc::new(Inbox::new(1)), stats: Arc::clone(&stats), hub: Waker::new(|| {}) };
     Shard::new(driver, Echo, Clock::System, settings(config, stats), links).run()?;
     Ok(())
 }
@@ -109,10 +106,7 @@ fn settings(config: &DriverConfig, stats: Arc<ShardStats>) -> Settings {
         accepts: config.accepts as u32,
         outbox: queue::Limits { messages_max: 1 << 20, bytes_max: 4 * MESSAGE_BYTES_MAX },
         send_bytes_max: 64 * 1024,
-        message: ws::decode::Limits {
-            message_bytes_max: MESSAGE_BYTES_MAX,
-            fragments_max: 1 << 20,
-        },
+        message: ws::Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: 1 << 20 },
         timing: Timing {
             handshake: Duration::from_secs(10),
             heartbeat_interval: minute,

@@ -21,8 +21,8 @@
 //! 6. The flush gathers what waits for a connection into one send.
 //! 7. [`io::Driver`] submits it; the completion releases the references.
 //!
-//! The way in: a completion's bytes go through [`session::Session`] ([`ws::handshake`], then
-//! [`ws::decode`]) to [`protocol::client`], and what a client asks for changes its own
+//! The way in: a completion's bytes go through [`session::Session`] ([`ws::Handshake`], then
+//! [`ws::Decoder`]) to [`protocol::client`], and what a client asks for changes its own
 //! shard's tables. Replies take the same lanes, above all events.
 //!
 //! # Layers

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `alarmcast` program; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    alarmcast::cli::main()
+}

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use super::error::ConfigError;
 use super::layers::Leaf;
 use crate::base::limits;
+pub use crate::io::DriverChoice;
 
 /// Everything that can be configured; see [`super::Loaded::documented_defaults`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,15 +50,6 @@ pub struct Server {
     pub shards: usize,
     pub pin: bool,
     pub drain_timeout_secs: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DriverChoice {
-    /// io_uring where the kernel allows it, epoll elsewhere.
-    Auto,
-    Uring,
-    Epoll,
 }
 
 /// Bounds of what one client, and all together, may take.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::defaults::{or_default, short_text};
-use super::{Extra, IncidentState, IncidentType, Severity, Timestamp};
+use super::{Extra, IncidentState, IncidentType, ResolutionMethod, Severity, Timestamp};
 
 /// An incident as its publisher knows it. `id`, `severity`, `source` (1–255
 /// characters) and `title` (1–500) are required; [`Incident::new`] and the
@@ -96,14 +96,6 @@ pub struct Resolution {
     pub notes: Option<String>,
     #[serde(flatten)]
     pub extra: Extra,
-}
-
-/// Who or what resolved an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ResolutionMethod {
-    Automated,
-    Manual,
-    AutoAssistedManual,
 }
 
 /// One line of an incident's history.

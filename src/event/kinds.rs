@@ -1,9 +1,12 @@
 //! The closed sets of names: each is one byte in memory and one word on the wire.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::shortened;
 
 /// A name that is in none of the lists.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,11 +19,9 @@ pub struct UnknownName {
 macro_rules! names {
     ($(#[$doc:meta])* $kind:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-        )]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $kind {
-            $($(#[$variant_doc])* #[serde(rename = $name)] $variant,)+
+            $($(#[$variant_doc])* $variant,)+
         }
 
         impl $kind {
@@ -46,6 +47,19 @@ macro_rules! names {
             }
         }
 
+        impl Serialize for $kind {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        /// From a string and nothing else: serde's own reader would take `{"P0": null}` too.
+        impl<'de> Deserialize<'de> for $kind {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(NameVisitor(PhantomData))
+            }
+        }
+
         impl FromStr for $kind {
             type Err = UnknownName;
 
@@ -53,7 +67,7 @@ macro_rules! names {
                 match name {
                     $($name => Ok(Self::$variant),)+
                     _ => Err(UnknownName {
-                        name: name.to_owned(),
+                        name: shortened(name),
                         expected: [$($name),+].join(", "),
                     }),
                 }
@@ -129,6 +143,29 @@ names! {
     }
 }
 
+names! {
+    /// Who or what resolved an incident.
+    ResolutionMethod {
+        Automated = "Automated",
+        Manual = "Manual",
+        AutoAssistedManual = "AutoAssistedManual",
+    }
+}
+
+struct NameVisitor<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = UnknownName>> de::Visitor<'_> for NameVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name in a string")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<T, E> {
+        name.parse().map_err(E::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +188,14 @@ mod tests {
     fn an_unknown_name_is_told_what_would_be_known() {
         let error = "P9".parse::<Severity>().unwrap_err();
         assert_eq!(error.to_string(), "`P9` is not one of P0, P1, P2, P3, P4");
+    }
+
+    #[test]
+    fn a_name_is_a_string_and_nothing_else() {
+        for text in [r#"{"P0":null}"#, "0", "null", r#"["P0"]"#, r#""p0""#] {
+            assert!(serde_json::from_str::<Severity>(text).is_err(), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Severity>(r#""P0""#).unwrap(), Severity::P0);
     }
 
     #[test]

@@ -5,20 +5,26 @@
 mod alert;
 mod context;
 mod defaults;
+mod field;
 mod incident;
 mod kinds;
 mod payload;
 mod sequenced;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 
 pub use alert::Alert;
 pub use context::{Attributes, Context};
-pub use incident::{Incident, Note, Resolution, ResolutionMethod, TimelineEntry};
-pub use kinds::{EventType, IncidentState, IncidentType, Priority, Severity, UnknownName};
+pub use field::{FieldError, shortened};
+pub use incident::{Incident, Note, Resolution, TimelineEntry};
+pub use kinds::{
+    EventType, IncidentState, IncidentType, Priority, ResolutionMethod, Severity, UnknownName,
+};
 pub use payload::{
     AlertConverted, AlertReceived, AssignmentChanged, CommentAdded, Escalated, IncidentEvent,
-    IncidentUpdated, NotificationSent, Payload, PayloadError, PlaybookActionExecuted,
-    PlaybookCompleted, PlaybookStarted, SystemEvent,
+    IncidentUpdated, NotificationSent, Payload, PlaybookActionExecuted, PlaybookCompleted,
+    PlaybookStarted, SystemEvent,
 };
 pub use sequenced::{Event, Publish};
 pub use timestamp::{Timestamp, TimestampError};

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::defaults::{self, or_default};
 use super::{
-    Alert, Context, EventType, Extra, Incident, IncidentState, Priority, Severity, Timestamp,
+    Alert, Context, EventType, Extra, FieldError, Incident, IncidentState, Priority, Severity,
+    Timestamp,
 };
 
 /// What was published, by type. Serialises with the tag `event_type` first;
@@ -147,15 +148,6 @@ pub struct SystemEvent {
     pub extra: Extra,
 }
 
-/// Why an object is not a payload, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {message}")]
-pub struct PayloadError {
-    /// From the payload's own object on: `incident.severity`.
-    pub path: String,
-    pub message: String,
-}
-
 impl Payload {
     /// Reads what a publisher sent; `now` stands for the moments that it left out.
     ///
@@ -164,9 +156,18 @@ impl Payload {
     pub fn from_published(
         mut object: Map<String, Value>,
         now: jiff::Timestamp,
-    ) -> Result<Self, PayloadError> {
+    ) -> Result<Self, FieldError> {
         let event_type = take_event_type(&mut object)?;
         defaults::fill(&mut object, event_type, now);
+        Self::from_fields(event_type, object)
+    }
+
+    /// Reads a payload that is complete, such as one that this server encoded.
+    ///
+    /// # Errors
+    /// Names the first field that is missing or wrong.
+    pub fn from_object(mut object: Map<String, Value>) -> Result<Self, FieldError> {
+        let event_type = take_event_type(&mut object)?;
         Self::from_fields(event_type, object)
     }
 
@@ -261,10 +262,7 @@ impl Payload {
         }
     }
 
-    fn from_fields(
-        event_type: EventType,
-        fields: Map<String, Value>,
-    ) -> Result<Self, PayloadError> {
+    fn from_fields(event_type: EventType, fields: Map<String, Value>) -> Result<Self, FieldError> {
         Ok(match event_type {
             EventType::IncidentCreated => Self::IncidentCreated(typed(fields)?),
             EventType::IncidentUpdated => Self::IncidentUpdated(typed(fields)?),
@@ -284,45 +282,27 @@ impl Payload {
     }
 }
 
-/// Reads a payload that is complete, such as one that this server encoded.
+/// As [`Payload::from_object`].
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Map::deserialize(deserializer)?;
-        let event_type = take_event_type(&mut object).map_err(de::Error::custom)?;
-        Self::from_fields(event_type, object).map_err(de::Error::custom)
+        Self::from_object(Map::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 
-fn take_event_type(object: &mut Map<String, Value>) -> Result<EventType, PayloadError> {
-    let error = |message| PayloadError { path: "event_type".to_owned(), message };
+fn take_event_type(object: &mut Map<String, Value>) -> Result<EventType, FieldError> {
+    let error = |message: &str| FieldError::new("event_type", message);
     match object.remove("event_type") {
         Some(Value::String(name)) => {
-            name.parse().map_err(|unknown: super::UnknownName| error(unknown.to_string()))
+            name.parse().map_err(|unknown: super::UnknownName| error(&unknown.to_string()))
         }
-        Some(_) => Err(error("must be a string".to_owned())),
-        None => Err(error("missing".to_owned())),
+        Some(_) => Err(error("must be a string")),
+        None => Err(error("missing")),
     }
 }
 
-fn typed<T: de::DeserializeOwned>(fields: Map<String, Value>) -> Result<T, PayloadError> {
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-        let path = error.path().to_string();
-        with_missing_field(path, error.into_inner().to_string())
-    })
-}
-
-/// serde places a missing field at the object that lacks it; people look for the field.
-fn with_missing_field(path: String, message: String) -> PayloadError {
-    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
-    match missing {
-        Some(field) if path == "." => {
-            PayloadError { path: field.to_owned(), message: "missing".to_owned() }
-        }
-        Some(field) => {
-            PayloadError { path: format!("{path}.{field}"), message: "missing".to_owned() }
-        }
-        None => PayloadError { path, message },
-    }
+fn typed<T: de::DeserializeOwned>(fields: Map<String, Value>) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(Value::Object(fields))
+        .map_err(|error| FieldError::from_serde(error.path(), &error.inner().to_string()))
 }
 
 fn incident_context(incident: &Incident) -> Context {

@@ -5,6 +5,8 @@
 mod compile;
 mod index;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use compile::{Filter, FilterError};
 pub use index::{Index, SubscriptionKey};

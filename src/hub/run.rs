@@ -13,7 +13,7 @@ use crate::hub::stats::HubStats;
 use crate::io::Waker;
 use crate::protocol::encoded::Encoded;
 use crate::shard::{Handle, Request};
-use crate::stream::sequencer::{Sequenced, Sequencer};
+use crate::stream::{Sequenced, Sequencer};
 
 /// What the hub must know at its start.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Hub {
             Sequenced::New(event) => {
                 let published =
                     Published { message_id: event.message_id, seq: event.seq, duplicate: false };
-                let event = Arc::new(Encoded::new(event));
+                let event = Arc::new(Encoded::new(*event));
                 // Here and once, so that no shard waits for another one's encoding.
                 event.json();
                 fanout.push(&event, &self.parking, &self.lifecycle, &self.stats);

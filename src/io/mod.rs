@@ -4,7 +4,17 @@
 //! is an in-memory network in virtual time. One behaviour suite
 //! (`tests/driver_suite`) holds all three to the contract of [`Driver`].
 
+mod choice;
+mod config;
+pub mod epoll;
+pub mod errno;
+mod operations;
+pub mod sim;
+pub mod socket;
+mod table;
 mod token;
+#[allow(unsafe_code, reason = "speaks to the kernel; each block says why it is sound")]
+pub mod uring;
 mod wake;
 
 use std::io;
@@ -13,7 +23,11 @@ use std::net::SocketAddr;
 use crate::base::buffers::{RecvBuf, SendBuf};
 use crate::base::clock::Instant;
 
+pub use choice::{DriverChoice, UnknownDriver};
+pub use config::{DriverConfig, DriverStats};
+pub use epoll::EpollDriver;
 pub use token::{Kind, Token};
+pub use uring::{Features, Unavailable, UringDriver, probe_uring};
 pub use wake::Waker;
 
 /// A connected socket in the driver's own table: an index, not a descriptor.

@@ -5,9 +5,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::json::{self, JsonError, shortened};
-use super::{ErrorCode, MessageError};
+use super::{ErrorCode, MessageError, json};
 use crate::base::limits::{NESTING_DEPTH_MAX, SUBSCRIPTION_ID_BYTES_MAX};
+use crate::event::{FieldError, shortened};
 use crate::filter::FilterSpec;
 
 /// A message that was understood. `ref` is the client's own mark for its answer.
@@ -142,24 +142,22 @@ fn decode_subscribe(
 }
 
 fn decode_filters(filters: Map<String, Value>) -> Result<FilterSpec, MessageError> {
-    let bad_filter = |path: &str, message: &str| {
-        let separator = if path.is_empty() { "" } else { "." };
-        let message = format!("filters{separator}{path}: {message}");
-        MessageError::new(ErrorCode::InvalidFilter, message)
+    let bad_filter = |error: FieldError| {
+        MessageError::new(ErrorCode::InvalidFilter, error.within("filters").to_string())
     };
     if let Some(field) = FILTERS_NOT_OFFERED.into_iter().find(|&field| filters.contains_key(field))
     {
-        return Err(bad_filter(field, "not offered yet in this version"));
+        return Err(bad_filter(FieldError::new(field, "not offered yet in this version")));
     }
-    let spec: FilterSpec = from_object(filters).map_err(|JsonError { path, message }| {
-        if message.starts_with("invalid type: map, expected a string") {
-            return bad_filter(&path, "must be a string; patterns are not offered yet");
+    let spec: FilterSpec = from_object(filters).map_err(|mut error| {
+        if error.message.starts_with("invalid type: map, expected a string") {
+            error.message = "must be a string; patterns are not offered yet".to_owned();
         }
-        bad_filter(&path, &message)
+        bad_filter(error)
     })?;
     match spec.compile() {
         Ok(_) => Ok(spec),
-        Err(error) => Err(bad_filter(&shortened(&error.path), &error.message)),
+        Err(error) => Err(bad_filter(FieldError::new(&error.path, &error.message))),
     }
 }
 
@@ -203,11 +201,9 @@ fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, MessageEr
     from_object(object).map_err(invalid)
 }
 
-fn from_object<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, JsonError> {
-    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
-        let message = error.inner().to_string();
-        json::error_at(error.path(), &message)
-    })
+fn from_object<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(Value::Object(object))
+        .map_err(|error| FieldError::from_serde(error.path(), &error.inner().to_string()))
 }
 
 fn not_offered(what: &str) -> MessageError {
@@ -215,13 +211,10 @@ fn not_offered(what: &str) -> MessageError {
     MessageError::new(ErrorCode::Unsupported, message)
 }
 
-fn invalid(error: JsonError) -> MessageError {
-    if error.path.is_empty() {
-        return MessageError::new(ErrorCode::InvalidMessage, error.message);
-    }
-    invalid_at(&error.path, &error.message)
+fn invalid(error: FieldError) -> MessageError {
+    MessageError::new(ErrorCode::InvalidMessage, error.to_string())
 }
 
 fn invalid_at(path: &str, message: &str) -> MessageError {
-    MessageError::new(ErrorCode::InvalidMessage, format!("{path}: {message}"))
+    invalid(FieldError::new(path, message))
 }

@@ -1,20 +1,18 @@
 //! What publishers send.
 
-use std::io;
+use std::{fmt, io};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::ErrorCode;
-use super::json::{self, JsonError, shortened};
+use super::{ErrorCode, json};
 use crate::base::limits::{
     IDEMPOTENCY_KEY_BYTES_MAX, NESTING_DEPTH_MAX, PUBLISHED_EVENT_BYTES_MAX,
 };
-use crate::event::{Context, Payload, PayloadError, Publish};
+use crate::event::{Context, FieldError, Payload, Publish};
 
 /// Why an item is not published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{code} at {path}: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishItemError {
     pub code: ErrorCode,
     /// From the item on: `event.incident.severity`; empty for the item as a whole.
@@ -22,16 +20,22 @@ pub struct PublishItemError {
     pub message: String,
 }
 
+impl std::error::Error for PublishItemError {}
+
+impl fmt::Display for PublishItemError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = if self.path.is_empty() { "" } else { " at " };
+        write!(formatter, "{}{at}{}: {}", self.code, self.path, self.message)
+    }
+}
+
 /// Reads one item from its text, strictly: see [`json::parse`].
 ///
 /// # Errors
 /// As [`parse_item`], and when the text is too large or not acceptable JSON.
 pub fn parse_bytes(text: &[u8], now: jiff::Timestamp) -> Result<Publish, PublishItemError> {
-    if text.len() > PUBLISHED_EVENT_BYTES_MAX {
-        return Err(too_large(String::new(), text.len()));
-    }
-    let value = json::parse(text, NESTING_DEPTH_MAX)
-        .map_err(|JsonError { path, message }| invalid(path, message))?;
+    check_size("", text.len())?;
+    let value = json::parse(text, NESTING_DEPTH_MAX).map_err(invalid)?;
     parse_item(value, now)
 }
 
@@ -43,46 +47,69 @@ pub fn parse_bytes(text: &[u8], now: jiff::Timestamp) -> Result<Publish, Publish
 /// # Errors
 /// Names the first thing that is wrong.
 pub fn parse_item(value: Value, now: jiff::Timestamp) -> Result<Publish, PublishItemError> {
+    if json::is_deeper_than(&value, NESTING_DEPTH_MAX) {
+        return Err(invalid_at("", "nested too deeply"));
+    }
     let Value::Object(mut item) = value else {
-        return Err(invalid(String::new(), "an event is a JSON object".to_owned()));
+        return Err(invalid_at("", "an event is a JSON object"));
     };
     let context = take_context(&mut item)?;
     let idempotency_key = take_idempotency_key(&mut item)?;
     let is_envelope = !item.contains_key("event_type") && item.contains_key("event");
-    let (event, prefix) = if is_envelope { (open(item)?, "event.") } else { (item, "") };
+    let (event, place) = if is_envelope { (open(item)?, "event") } else { (item, "") };
     let payload =
-        Payload::from_published(event, now).map_err(|PayloadError { path, message }| {
-            invalid(shortened(&format!("{prefix}{path}")), shortened(&message))
-        })?;
-    let bytes = encoded_bytes(&payload);
-    if bytes > PUBLISHED_EVENT_BYTES_MAX {
-        return Err(too_large(prefix.trim_end_matches('.').to_owned(), bytes));
-    }
+        Payload::from_published(event, now).map_err(|error| invalid(error.within(place)))?;
+    check_size(place, encoded_bytes(&payload))?;
     Ok(Publish { payload, context, idempotency_key })
 }
 
+/// Holds a publish that a program built to the rules of one that was parsed:
+/// lengths, sizes, nesting, and no unknown field that has a known one's name.
+///
+/// # Errors
+/// Names the first thing that is wrong.
+pub fn check(publish: &Publish) -> Result<(), PublishItemError> {
+    let text = match serde_json::to_vec(&publish.payload) {
+        Ok(text) => text,
+        Err(error) => return Err(invalid_at("", &error.to_string())),
+    };
+    check_size("", text.len())?;
+    let value = json::parse(&text, NESTING_DEPTH_MAX).map_err(invalid)?;
+    let Value::Object(object) = value else { unreachable!("a payload is an object") };
+    Payload::from_object(object).map_err(invalid)?;
+    check_size("context", publish.context.as_ref().map_or(0, Context::weight_bytes))?;
+    publish.idempotency_key.as_deref().map_or(Ok(()), check_idempotency_key)
+}
+
 fn take_context(item: &mut Map<String, Value>) -> Result<Option<Context>, PublishItemError> {
-    let Some(value) = item.remove("context") else { return Ok(None) };
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let message = error.inner().to_string();
-        let JsonError { path, message } = json::error_at(error.path(), &message);
-        let separator = if path.is_empty() { "" } else { "." };
-        invalid(format!("context{separator}{path}"), message)
-    })
+    let value = match item.remove("context") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value @ Value::Object(_)) => value,
+        // serde would also read a list, field by field.
+        Some(_) => return Err(invalid_at("context", "must be an object")),
+    };
+    let context: Context = serde_path_to_error::deserialize(value).map_err(|error| {
+        let error = FieldError::from_serde(error.path(), &error.inner().to_string());
+        invalid(error.within("context"))
+    })?;
+    check_size("context", context.weight_bytes())?;
+    Ok(Some(context))
 }
 
 fn take_idempotency_key(item: &mut Map<String, Value>) -> Result<Option<String>, PublishItemError> {
-    let error = |message: String| invalid("idempotency_key".to_owned(), message);
     match item.remove("idempotency_key") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(key)) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => {
-            Ok(Some(key))
-        }
-        Some(Value::String(_)) => {
-            Err(error(format!("must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes long")))
-        }
-        Some(_) => Err(error("must be a string".to_owned())),
+        Some(Value::String(key)) => check_idempotency_key(&key).map(|()| Some(key)),
+        Some(_) => Err(invalid_at("idempotency_key", "must be a string")),
     }
+}
+
+fn check_idempotency_key(key: &str) -> Result<(), PublishItemError> {
+    if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) {
+        return Ok(());
+    }
+    let message = format!("must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes long");
+    Err(invalid_at("idempotency_key", &message))
 }
 
 /// The event of an envelope, which must hold nothing else: what is misspelt
@@ -90,12 +117,12 @@ fn take_idempotency_key(item: &mut Map<String, Value>) -> Result<Option<String>,
 fn open(mut envelope: Map<String, Value>) -> Result<Map<String, Value>, PublishItemError> {
     let event = envelope.remove("event");
     if let Some(stranger) = envelope.keys().next() {
-        let message = "unknown field beside `event`; known are context, idempotency_key";
-        return Err(invalid(shortened(stranger), message.to_owned()));
+        let message = "unknown field; an envelope has event, context and idempotency_key";
+        return Err(invalid_at(stranger, message));
     }
     match event {
         Some(Value::Object(event)) => Ok(event),
-        _ => Err(invalid("event".to_owned(), "must be an object".to_owned())),
+        _ => Err(invalid_at("event", "must be an object")),
     }
 }
 
@@ -123,11 +150,19 @@ fn encoded_bytes(payload: &Payload) -> usize {
     counter.0
 }
 
-fn too_large(path: String, bytes: usize) -> PublishItemError {
+fn check_size(path: &str, bytes: usize) -> Result<(), PublishItemError> {
+    if bytes <= PUBLISHED_EVENT_BYTES_MAX {
+        return Ok(());
+    }
     let message = format!("{bytes} bytes, of at most {PUBLISHED_EVENT_BYTES_MAX}");
-    PublishItemError { code: ErrorCode::MessageTooLarge, path, message }
+    Err(PublishItemError { code: ErrorCode::MessageTooLarge, path: path.to_owned(), message })
 }
 
-fn invalid(path: String, message: String) -> PublishItemError {
+fn invalid(error: FieldError) -> PublishItemError {
+    let FieldError { path, message } = error;
     PublishItemError { code: ErrorCode::InvalidMessage, path, message }
+}
+
+fn invalid_at(path: &str, message: &str) -> PublishItemError {
+    invalid(FieldError::new(path, message))
 }

@@ -21,6 +21,14 @@ impl DriverName {
             Self::Epoll => "epoll",
         }
     }
+
+    /// The kernel's name for what it uses.
+    pub const fn kernel_name(self) -> &'static str {
+        match self {
+            Self::Uring => "io_uring",
+            Self::Epoll => "epoll",
+        }
+    }
 }
 
 impl fmt::Display for DriverName {

@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
-use crate::server::{DriverName, Error, Server, Stopper};
+use crate::server::{Error, Server, Stopper};
 
 /// What a newcomer must know of a server that has just started.
 #[derive(Clone, Copy, Debug)]
 pub struct Announcement {
     pub stream: SocketAddr,
     pub control: SocketAddr,
-    pub driver: DriverName,
+    /// `io_uring` or `epoll`.
+    pub driver: &'static str,
     pub shards: usize,
 }
 
@@ -29,7 +30,7 @@ pub fn run(config: Config, announce: impl FnOnce(&Announcement)) -> Result<(), E
     announce(&Announcement {
         stream: server.stream_addr(),
         control: server.control_addr(),
-        driver: server.driver(),
+        driver: server.driver().kernel_name(),
         shards: server.shards(),
     });
     let stopper = server.stopper();

@@ -30,6 +30,9 @@ use crate::shard::stats::ShardStats;
 use crate::shard::{Handle, Inbox, Links, Settings, Shard, StreamHandler, StreamSettings};
 use crate::ws;
 
+/// What to join in the end, by what it is.
+pub(super) type Threads = Vec<(&'static str, JoinHandle<()>)>;
+
 /// How a shard's thread ended.
 #[derive(Debug)]
 pub(super) struct ShardEnd {
@@ -47,9 +50,8 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
     };
     let listeners = listen(&config, shard_count)?;
     let stream_addr = local_addr(&listeners[0], "stream")?;
-    let control_listener = TcpListener::bind(config.control.listen).map_err(|error| {
-        Error::Listen { what: "control", addr: config.control.listen, error }
-    })?;
+    let control_listener = TcpListener::bind(config.control.listen)
+        .map_err(|error| Error::Listen { what: "control", addr: config.control.listen, error })?;
     let control_addr = local_addr(&control_listener, "control")?;
 
     let lifecycle = Lifecycle::new();
@@ -78,7 +80,8 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
     };
     let hub_shards = shards.clone();
     threads.push(("hub", spawn("hub", move || hub.run(hub_shards))?));
-    let control = spawn("control", move || serve_control(control_listener, context, control_stopped))?;
+    let control =
+        spawn("control", move || serve_control(control_listener, context, control_stopped))?;
     lifecycle.advance(Stage::Serving);
     Ok(Server {
         stream_addr,
@@ -106,8 +109,11 @@ fn listen(config: &Config, shard_count: usize) -> Result<Vec<TcpListener>, Error
         ..ListenOptions::default()
     };
     let addr = config.stream.listen;
-    listen_together(addr, shard_count, &options)
-        .map_err(|error| Error::Listen { what: "stream", addr, error })
+    listen_together(addr, shard_count, &options).map_err(|error| Error::Listen {
+        what: "stream",
+        addr,
+        error,
+    })
 }
 
 fn local_addr(listener: &TcpListener, what: &'static str) -> Result<std::net::SocketAddr, Error> {
@@ -198,7 +204,7 @@ impl ShardPlan {
         listeners: Vec<TcpListener>,
         cores: &[usize],
         ended: &Sender<ShardEnd>,
-    ) -> Result<(Vec<Handle>, Vec<(&'static str, JoinHandle<()>)>), Error> {
+    ) -> Result<(Vec<Handle>, Threads), Error> {
         let plan = Arc::new(self);
         let mut shards = Vec::new();
         let mut threads = Vec::new();
@@ -222,9 +228,12 @@ impl ShardPlan {
 
     /// A shard's whole life, on its thread: drivers cannot move between threads.
     fn run(&self, index: usize, listener: TcpListener, born: &Sender<Birth>) -> io::Result<()> {
-        let config = self.driver_config.clone();
+        let config = &self.driver_config;
         match self.driver {
-            DriverName::Uring => self.run_on(index, UringDriver::new(config, listener), born),
+            DriverName::Uring => {
+                let driver = UringDriver::new(config, listener).map_err(io::Error::other);
+                self.run_on(index, driver, born)
+            }
             DriverName::Epoll => self.run_on(index, EpollDriver::new(config, listener), born),
         }
     }
@@ -260,7 +269,9 @@ type Birth = io::Result<Handle>;
 fn await_birth(index: usize, birth: &Receiver<Birth>) -> Result<Handle, Error> {
     match birth.recv() {
         Ok(Ok(handle)) => Ok(handle),
-        Ok(Err(error)) => Err(Error::Driver(format!("shard {index} cannot set up its driver: {error}"))),
+        Ok(Err(error)) => {
+            Err(Error::Driver(format!("shard {index} cannot set up its driver: {error}")))
+        }
         Err(_) => Err(Error::Panicked(format!("shard {index}"))),
     }
 }
@@ -302,7 +313,7 @@ fn shard_settings(
             bytes_max: limits.outbox_bytes_max,
         },
         send_bytes_max: limits::SEND_BYTES_MAX,
-        message: ws::decode::Limits {
+        message: ws::Limits {
             message_bytes_max: limits.message_bytes_max,
             fragments_max: limits::MESSAGE_FRAGMENTS_MAX,
         },

@@ -6,27 +6,31 @@
 mod deadlines;
 pub mod rate;
 
+#[cfg(test)]
+mod tests;
+
 pub use deadlines::{Timeout, Timing};
 
 use deadlines::Deadlines;
 
 use crate::base::clock::Instant;
-use crate::ws::decode::{Decoder, Incoming, Limits, Violation};
-use crate::ws::handshake::{Handshake, Progress, Refusal, Request};
+use crate::ws::{Decoder, Handshake, Incoming, Limits, Progress, Refusal, Request, Violation};
 
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
+    /// Used once the connection is open.
+    decoder: Decoder,
     deadlines: Deadlines,
 }
 
 #[derive(Debug)]
 enum Phase {
     Handshake(Box<Handshake>),
-    Open(Decoder),
+    Open,
     /// Our close frame is queued or sent; waiting for the peer's.
-    Closing(Decoder),
+    Closing,
     /// The closing handshake is over, or cannot take place: what arrives is thrown away.
     Ended,
 }
@@ -43,18 +47,23 @@ pub enum Input<'a> {
     /// To be answered by a pong with the same payload (RFC 6455 section 5.5.3).
     Ping(&'a [u8]),
     /// The peer began to close; it expects this code back, and the session has ended.
-    PeerCloses { code: Option<u16> },
-    /// The peer answered our close frame; the session has ended.
+    PeerCloses {
+        code: Option<u16>,
+    },
+    /// The peer answered our close frame, or never will; the session has ended.
     PeerClosed,
+    /// Something that needs no answer; there may be more.
+    Nothing,
     /// The peer broke RFC 6455; the session has ended and the close frame should say so.
     Violation(Violation),
 }
 
 impl Session {
     /// A connection that was just accepted.
-    pub fn new(now: Instant, timing: &Timing) -> Self {
+    pub fn new(limits: Limits, now: Instant, timing: &Timing) -> Self {
         Self {
             phase: Phase::Handshake(Box::new(Handshake::new())),
+            decoder: Decoder::new(limits),
             deadlines: Deadlines::for_handshake(now, timing),
         }
     }
@@ -62,77 +71,80 @@ impl Session {
     /// Takes received bytes off the front of `input` until they amount to something;
     /// `None` when all are used up.
     pub fn poll_input<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Input<'s>> {
-        if input.is_empty() {
-            return None;
+        match &mut self.phase {
+            _ if input.is_empty() => None,
+            Phase::Handshake(handshake) => {
+                let (used, progress) = handshake.feed(input);
+                *input = &mut std::mem::take(input)[used..];
+                self.take_progress(progress)
+            }
+            Phase::Open => self.poll_message(input),
+            Phase::Closing => self.poll_close(input),
+            Phase::Ended => {
+                *input = &mut [];
+                None
+            }
         }
-        if let Phase::Handshake(handshake) = &mut self.phase {
-            let (used, progress) = handshake.feed(input);
-            *input = &mut std::mem::take(input)[used..];
-            return match progress {
-                Progress::NeedMore => None,
-                Progress::Upgrade(request) => Some(Input::Upgrade(request)),
-                Progress::Refused(refusal) => {
-                    self.phase = Phase::Ended;
-                    Some(Input::Refused(refusal))
-                }
-            };
-        }
-        self.poll_frames(input)
     }
 
-    fn poll_frames<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Input<'s>> {
-        let Self { phase, deadlines } = self;
-        let is_closing = matches!(phase, Phase::Closing(_));
-        loop {
-            // The borrow of a message that is returned must not outlive this round, so what
-            // ends the session is told apart first.
-            let end = match phase {
-                Phase::Open(decoder) | Phase::Closing(decoder) => {
-                    match decoder.next(input) {
-                        Ok(None) => return None,
-                        Ok(Some(Incoming::Close(close))) if is_closing => {
-                            let _ = close;
-                            Input::PeerClosed
-                        }
-                        Ok(Some(Incoming::Close(close))) => {
-                            Input::PeerCloses { code: close.map(|(code, _)| code) }
-                        }
-                        Err(violation) if is_closing => {
-                            let _ = violation;
-                            Input::PeerClosed
-                        }
-                        Err(violation) => Input::Violation(violation),
-                        Ok(Some(_)) if is_closing => continue,
-                        Ok(Some(Incoming::Pong(_))) => continue,
-                        Ok(Some(message)) => return Some(Input::from(message)),
-                    }
-                }
-                Phase::Handshake(_) | Phase::Ended => {
-                    *input = &mut [];
-                    return None;
-                }
-            };
+    fn take_progress(&mut self, progress: Progress) -> Option<Input<'static>> {
+        match progress {
+            Progress::NeedMore => None,
+            Progress::Upgrade(request) => Some(Input::Upgrade(request)),
+            Progress::Refused(refusal) => {
+                self.end();
+                Some(Input::Refused(refusal))
+            }
+        }
+    }
+
+    fn poll_message<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Input<'s>> {
+        let Self { phase, decoder, deadlines } = self;
+        let mut end = || {
             *phase = Phase::Ended;
             deadlines.clear_receive();
-            return Some(end);
+        };
+        match decoder.next(input) {
+            Ok(None) => None,
+            Ok(Some(Incoming::Text(text))) => Some(Input::Text(text)),
+            Ok(Some(Incoming::Binary(bytes))) => Some(Input::Binary(bytes)),
+            Ok(Some(Incoming::Ping(payload))) => Some(Input::Ping(payload)),
+            Ok(Some(Incoming::Pong(_))) => Some(Input::Nothing),
+            Ok(Some(Incoming::Close(close))) => {
+                end();
+                Some(Input::PeerCloses { code: close.map(|(code, _)| code) })
+            }
+            Err(violation) => {
+                end();
+                Some(Input::Violation(violation))
+            }
+        }
+    }
+
+    /// Only the peer's close frame is of interest, or that it cannot come any more.
+    fn poll_close(&mut self, input: &mut &mut [u8]) -> Option<Input<'static>> {
+        match self.decoder.next(input) {
+            Ok(None) => None,
+            Ok(Some(Incoming::Close(_))) | Err(_) => {
+                self.end();
+                Some(Input::PeerClosed)
+            }
+            Ok(Some(_)) => Some(Input::Nothing),
         }
     }
 
     /// The upgrade was accepted.
-    pub fn open(&mut self, limits: Limits, now: Instant, timing: &Timing) {
-        assert!(matches!(self.phase, Phase::Handshake(_)));
-        self.phase = Phase::Open(Decoder::new(limits));
+    pub fn open(&mut self, now: Instant, timing: &Timing) {
+        assert!(self.is_handshaking());
+        self.phase = Phase::Open;
         self.deadlines = Deadlines::for_open(now, timing);
     }
 
     /// Our close frame goes out: only the peer's is of interest from now on.
     pub fn begin_close(&mut self, now: Instant, timing: &Timing) {
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Open(decoder) => {
-                self.phase = Phase::Closing(decoder);
-                self.deadlines.await_close(now, timing);
-            }
-            other => self.phase = other,
+        if self.is_open() {
+            self.phase = Phase::Closing;
+            self.deadlines.await_close(now, timing);
         }
     }
 
@@ -154,7 +166,7 @@ impl Session {
     }
 
     pub fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open(_))
+        matches!(self.phase, Phase::Open)
     }
 
     pub fn is_ended(&self) -> bool {
@@ -186,16 +198,5 @@ impl Session {
     /// What is due at `now`, once; call again until `None`.
     pub fn handle_timeout(&mut self, now: Instant, timing: &Timing) -> Option<Timeout> {
         self.deadlines.poll(now, timing)
-    }
-}
-
-impl<'a> From<Incoming<'a>> for Input<'a> {
-    fn from(message: Incoming<'a>) -> Self {
-        match message {
-            Incoming::Text(text) => Self::Text(text),
-            Incoming::Binary(bytes) => Self::Binary(bytes),
-            Incoming::Ping(payload) => Self::Ping(payload),
-            Incoming::Pong(_) | Incoming::Close(_) => unreachable!("handled by the session"),
-        }
     }
 }

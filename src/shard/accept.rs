@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::shard::connection::{Connection, Ending};
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
-use crate::ws::handshake::Refusal;
+use crate::ws::Refusal;
 
 /// Pause after accepting failed: long enough to cost nothing, short enough to recover
 /// within a second of a descriptor's release.
@@ -81,7 +81,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn admit_socket(&mut self, socket: Socket, now: Instant) {
-        let session = Session::new(now, &self.settings.timing);
+        let session = Session::new(self.settings.message, now, &self.settings.timing);
         let held: u64 =
             self.settings.all_stats.iter().map(|stats| stats.sockets_active.get()).sum();
         let Ok(key) = self.connections.insert(Connection::new(socket, session, now)) else {
@@ -104,8 +104,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Ends a connection that is not open yet with a 503, without waiting for its request.
     pub(super) fn refuse(&mut self, key: Key, reason: &'static str) {
         const SERVICE_UNAVAILABLE: u16 = 503;
-        let refusal = Refusal::new(SERVICE_UNAVAILABLE, reason)
-            .retry_after(self.settings.retry_after_secs);
+        let refusal =
+            Refusal::new(SERVICE_UNAVAILABLE, reason).retry_after(self.settings.retry_after_secs);
         self.answer_refusal(key, &refusal);
     }
 

@@ -13,8 +13,8 @@ use crate::shard::connection::Ending;
 use crate::shard::handler::{Close, Handler};
 use crate::shard::timers::Wheel;
 use crate::shard::turn::Shard;
+use crate::ws::Refusal;
 use crate::ws::close::close_frame;
-use crate::ws::handshake::Refusal;
 
 /// The backlog of a connection is at its limit.
 pub(super) const SLOW_CONSUMER: Close =
@@ -116,21 +116,23 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.session.end();
         connection.session.handle_send_done();
         connection.ending = Ending::Aborted;
-        if connection.is_receiving || connection.is_sending {
-            connection.is_shutting_down = true;
-            let socket = connection.socket;
-            self.push(Kind::Shutdown, key, Op::Shutdown(socket, Shutdown::Both));
-        }
         self.advance_end(key);
     }
 
     /// Takes the next step of an end, where what it waited for has come.
     pub(super) fn advance_end(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.ending == Ending::Aborted && connection.is_quiet() {
+        if connection.ending != Ending::Aborted || connection.is_shutting_down {
+            return;
+        }
+        let socket = connection.socket;
+        if connection.is_quiet() {
             connection.ending = Ending::Closing;
-            let socket = connection.socket;
             self.push(Kind::Close, key, Op::Close(socket));
+        } else if !connection.is_shut_down {
+            connection.is_shut_down = true;
+            connection.is_shutting_down = true;
+            self.push(Kind::Shutdown, key, Op::Shutdown(socket, Shutdown::Both));
         }
     }
 
@@ -175,9 +177,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     pub(super) fn handle_deadlines(&mut self, key: Key, now: Instant) {
-        while let Some(timeout) = self.connections.get_mut(key).and_then(|connection| {
-            connection.session.handle_timeout(now, &self.settings.timing)
-        }) {
+        while let Some(timeout) = self
+            .connections
+            .get_mut(key)
+            .and_then(|connection| connection.session.handle_timeout(now, &self.settings.timing))
+        {
             self.handle_timeout(key, timeout, now);
         }
         self.schedule(key);
@@ -193,8 +197,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             Timeout::Handshake => {
                 stats.handshakes_timed_out.add(1);
-                let refusal =
-                    Refusal::new(REQUEST_TIMEOUT, "the request did not arrive in time; send it at once");
+                let refusal = Refusal::new(
+                    REQUEST_TIMEOUT,
+                    "the request did not arrive in time; send it at once",
+                );
                 self.answer_refusal(key, &refusal);
             }
             Timeout::HeartbeatMissed => {

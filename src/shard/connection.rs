@@ -26,6 +26,8 @@ pub(super) struct Connection {
     pub is_receiving: bool,
     pub is_sending: bool,
     pub is_shutting_down: bool,
+    /// Both directions were ended: nothing in flight can last.
+    pub is_shut_down: bool,
 }
 
 /// How far the end of a connection has come.
@@ -67,16 +69,12 @@ impl Connection {
             is_receiving: false,
             is_sending: false,
             is_shutting_down: false,
+            is_shut_down: false,
         }
     }
 
-    /// Nothing of it is with the driver.
+    /// Nothing is in flight that lasts until the connection ends.
     pub fn is_quiet(&self) -> bool {
-        !self.is_receiving && !self.is_sending && !self.is_shutting_down
-    }
-
-    /// Everything that was queued has gone.
-    pub fn is_flushed(&self) -> bool {
-        self.outbox.is_none() && !self.is_sending
+        !self.is_receiving && !self.is_sending
     }
 }

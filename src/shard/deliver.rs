@@ -49,10 +49,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.links.stats.events_filtered.add(filtered as u64);
         if !matched.is_empty() {
             let priority = event.event.priority;
-            let frame = Frame {
-                bytes: Rc::new(bytes),
-                event: Some((priority, event.event.accepted_at)),
-            };
+            let frame =
+                Frame { bytes: Rc::new(bytes), event: Some((priority, event.event.accepted_at)) };
             let frame_bytes = frame.bytes.len();
             let id = self.arena.insert(frame);
             for &slot in &matched {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::protocol::encoded::Encoded;
-use crate::ws::handshake::{Refusal, Request};
+use crate::ws::{Refusal, Request};
 
 /// Speaks a protocol over a shard's connections. Connections are named by slab keys;
 /// `slot` alone names one while it is open.

@@ -13,19 +13,20 @@ use crate::session::Input;
 use crate::shard::connection::Ending;
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::turn::{Shard, is_terminal};
-use crate::ws::handshake::Request;
+use crate::ws::Request;
 
 /// What is to be done about an input once its borrow of the session is over.
 enum Reaction {
     /// The handler answered into `replies`.
     Replied,
     Upgrade(Box<Request>),
-    Refuse(crate::ws::handshake::Refusal),
+    Refuse(crate::ws::Refusal),
     Pong(Bytes),
     /// Answer the peer's close frame and end.
     Answer(Option<u16>),
     End,
     Fail(Close),
+    Nothing,
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
@@ -130,6 +131,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             Input::PeerCloses { code } => return Some(Reaction::Answer(code)),
             Input::PeerClosed => return Some(Reaction::End),
+            Input::Nothing => return Some(Reaction::Nothing),
             Input::Violation(violation) => {
                 links.stats.protocol_errors.add(1);
                 let close = Close { code: violation.code, reason: violation.reason };
@@ -158,6 +160,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Reaction::Answer(code) => self.answer_close(key, code, now),
             Reaction::End => self.end_after_flush(key, now),
             Reaction::Fail(close) => self.fail(key, close, now),
+            Reaction::Nothing => {}
         }
     }
 
@@ -171,7 +174,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         };
         self.queue_control(key, Bytes::from(request.accept(subprotocol)));
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.session.open(self.settings.message, now, &self.settings.timing);
+        connection.session.open(now, &self.settings.timing);
         connection.is_open = true;
         self.links.stats.connections_opened.add(1);
         self.links.stats.connections_active.add(1);

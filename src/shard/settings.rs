@@ -17,7 +17,7 @@ pub struct Settings {
     pub outbox: queue::Limits,
     /// Bytes gathered into one send; a larger frame is sent alone.
     pub send_bytes_max: usize,
-    pub message: ws::decode::Limits,
+    pub message: ws::Limits,
     pub timing: Timing,
     /// Retry-After of a refused connection.
     pub retry_after_secs: u32,

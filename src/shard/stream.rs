@@ -19,7 +19,7 @@ use crate::protocol::{ErrorCode, MessageError};
 use crate::session::rate::{Bucket, Rate};
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::stats::ShardStats;
-use crate::ws::handshake::{Refusal, Request};
+use crate::ws::{Refusal, Request};
 
 /// JSON in text frames, also what is spoken where no subprotocol is offered.
 const SUBPROTOCOL_JSON: &str = "alarmcast.v1.json";
@@ -198,7 +198,10 @@ impl Handler for StreamHandler {
         if let Some(encoding) = parameters.find_map(|pair| pair.strip_prefix("encoding="))
             && encoding != "json"
         {
-            return Err(Refusal::new(BAD_REQUEST, "this encoding is not offered; leave it out, or ask for json"));
+            return Err(Refusal::new(
+                BAD_REQUEST,
+                "this encoding is not offered; leave it out, or ask for json",
+            ));
         }
         let offered = request.subprotocols.iter().any(|name| name == SUBPROTOCOL_JSON);
         Ok(offered.then_some(SUBPROTOCOL_JSON))
@@ -226,8 +229,9 @@ impl Handler for StreamHandler {
             Err(MessageError::new(ErrorCode::RateLimited, message))
         } else {
             match message {
-                Message::Text(text) => client::decode(text)
-                    .and_then(|message| self.answer(key.slot, message, now)),
+                Message::Text(text) => {
+                    client::decode(text).and_then(|message| self.answer(key.slot, message, now))
+                }
                 Message::Binary(_) => Err(MessageError::new(
                     ErrorCode::Unsupported,
                     "this connection speaks JSON in text frames",
@@ -236,7 +240,7 @@ impl Handler for StreamHandler {
         };
         match answer {
             Ok(answer) => answer.into_iter().for_each(|frame| replies.send(frame)),
-            Err(error) => replies.send(error.encode()),
+            Err(error) => replies.send(error.as_message().encode()),
         }
     }
 
@@ -250,6 +254,7 @@ impl Handler for StreamHandler {
 
     fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes> {
         const PROTOCOL_ERROR: u16 = 1002;
+        const SOONEST_MS: u64 = 250;
         /// Reconnects spread over this long.
         const SPREAD_MS: u64 = 5_000;
         let may_come_back = close.code != PROTOCOL_ERROR;
@@ -258,7 +263,7 @@ impl Handler for StreamHandler {
         let closing = ServerMessage::Closing {
             reason: close.reason,
             code: close.code,
-            retry_after_ms: may_come_back.then_some(spread * SPREAD_MS >> 32),
+            retry_after_ms: may_come_back.then_some(SOONEST_MS + ((spread * SPREAD_MS) >> 32)),
             resume: None,
         };
         Some(closing.encode())

@@ -4,5 +4,7 @@
 mod contexts;
 mod idempotency;
 mod sequencer;
+#[cfg(test)]
+mod tests;
 
 pub use sequencer::{Sequenced, Sequencer};

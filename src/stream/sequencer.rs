@@ -11,7 +11,7 @@ use crate::event::{Context, Event, Payload, Publish};
 /// What a publish became.
 #[derive(Clone, Debug)]
 pub enum Sequenced {
-    New(Event),
+    New(Box<Event>),
     /// The idempotency key was seen before: this is what that request became.
     Duplicate {
         message_id: Uuid,
@@ -69,7 +69,7 @@ impl Sequencer {
             self.idempotency.remember(&key, Outcome { message_id, seq });
         }
         let context = self.merged_context(&payload, context.unwrap_or_default());
-        Sequenced::New(Event {
+        Sequenced::New(Box::new(Event {
             seq,
             message_id,
             timestamp: wall,
@@ -77,7 +77,7 @@ impl Sequencer {
             payload,
             context,
             accepted_at: now,
-        })
+        }))
     }
 
     /// The payload's own context wins, then the publisher's, then the
@@ -85,11 +85,14 @@ impl Sequencer {
     fn merged_context(&mut self, payload: &Payload, attached: Context) -> Context {
         let said = payload.own_context().or(attached);
         let Some(incident) = payload.incident_id() else { return said };
-        let remembered = self.contexts.find(incident).cloned().unwrap_or_default();
-        let merged = said.or(remembered);
         // An alert has severity, source and labels of its own, not its incident's.
         let is_alert = matches!(payload, Payload::AlertReceived(_) | Payload::AlertConverted(_));
-        if !is_alert && !merged.is_empty() {
+        let is_news = !is_alert && !said.is_empty();
+        let merged = match self.contexts.find(incident) {
+            Some(remembered) => said.or_cloned(remembered),
+            None => said,
+        };
+        if is_news {
             self.contexts.remember(incident, merged.clone());
         }
         merged

@@ -4,7 +4,7 @@
 //! [`SendBuf`] moves into the driver and comes back, [`RecvBuf`] comes out of
 //! the driver and goes back to its pool when it is dropped.
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "hands memory to the kernel; each block says why it is sound")]
 mod receive;
 mod send;
 

@@ -1,6 +1,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -72,6 +73,21 @@ impl RecvPool {
     /// any of its buffers lives.
     pub fn address(&self, id: u16) -> NonNull<u8> {
         self.memory.address(id)
+    }
+
+    /// A free buffer with what `read` puts into it, which reports how many bytes those are.
+    ///
+    /// # Errors
+    /// `ENOBUFS` when every buffer is held; what `read` says. Either way the pool is as before.
+    pub fn fill(&self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<RecvBuf> {
+        let exhausted = || io::Error::from_raw_os_error(libc::ENOBUFS);
+        let id = self.take_free().ok_or_else(exhausted)?;
+        // SAFETY: `id` was just taken and is used only here.
+        let mut buf = unsafe { self.filled(id, self.buffer_bytes()) };
+        let bytes = read(&mut buf)?;
+        assert!(bytes <= buf.bytes);
+        buf.bytes = bytes;
+        Ok(buf)
     }
 
     /// The owner of the first `bytes` of buffer `id`, which returns to the pool
@@ -147,6 +163,22 @@ impl fmt::Debug for RecvBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_fill_gives_its_buffer_back_and_an_empty_pool_says_so() {
+        let pool = RecvPool::new(1, 8);
+        let failed = pool.fill(|_| Err(io::ErrorKind::WouldBlock.into()));
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let filled = pool
+            .fill(|buffer| {
+                buffer[..3].copy_from_slice(b"abc");
+                Ok(3)
+            })
+            .unwrap();
+        assert_eq!(&filled[..], b"abc");
+        let exhausted = pool.fill(|_| Ok(1)).unwrap_err();
+        assert_eq!(exhausted.raw_os_error(), Some(libc::ENOBUFS));
+    }
 
     #[test]
     fn a_buffer_returns_to_the_pool_when_dropped_even_after_the_pool() {

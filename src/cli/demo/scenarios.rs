@@ -1,0 +1,168 @@
+//! What goes wrong in a platform that serves large language models, and what is done about it.
+
+/// A kind of incident.
+#[derive(Debug)]
+pub struct Scenario {
+    /// `{}` stands for the resource.
+    pub title: &'static str,
+    pub description: &'static str,
+    pub incident_type: &'static str,
+    /// How bad it is when it is found.
+    pub severity: usize,
+    pub source: &'static str,
+    pub team: &'static str,
+    pub resources: &'static [&'static str],
+    pub alerts: &'static [&'static str],
+    pub playbook: &'static str,
+    pub actions: &'static [&'static str],
+    pub root_cause: &'static str,
+    pub comments: &'static [&'static str],
+}
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        title: "First-token latency of {} above 4 s",
+        description: "p99 time to first token has been above its objective for five minutes.",
+        incident_type: "Performance",
+        severity: 1,
+        source: "latency-slo",
+        team: "inference",
+        resources: &["chat-large", "chat-small", "code-assist"],
+        alerts: &["TimeToFirstTokenHigh", "DecodeQueueGrowing", "BatchWaitHigh"],
+        playbook: "Shed and scale inference",
+        actions: &["raise_replicas", "shorten_batch_window", "shift_traffic_to_small_model"],
+        root_cause: "A prompt template doubled the context length of one tenant.",
+        comments: &[
+            "Prefill is saturated; decode looks healthy.",
+            "One tenant sends 60k-token prompts since 14:00.",
+            "Queue is draining after the batch window change.",
+        ],
+    },
+    Scenario {
+        title: "Hallucination rate of {} doubled",
+        description: "The grounding judge rejects twice as many answers as last week.",
+        incident_type: "Data",
+        severity: 2,
+        source: "quality-judge",
+        team: "evaluation",
+        resources: &["support-bot", "claims-summary", "search-answers"],
+        alerts: &["GroundingScoreLow", "CitationMismatchHigh"],
+        playbook: "Roll back retrieval index",
+        actions: &["freeze_index", "restore_previous_index", "replay_judge_sample"],
+        root_cause: "The nightly index was built from a truncated export.",
+        comments: &[
+            "Citations point at documents that are not in the index.",
+            "Old index restored, the sample scores are back to normal.",
+        ],
+    },
+    Scenario {
+        title: "GPU out of memory on {}",
+        description: "Workers restart in a loop because the KV cache does not fit.",
+        incident_type: "Infrastructure",
+        severity: 0,
+        source: "gpu-exporter",
+        team: "platform",
+        resources: &["gpu-node-03", "gpu-node-11", "gpu-node-17"],
+        alerts: &["GpuMemoryExhausted", "WorkerRestartLoop", "NodeNotReady"],
+        playbook: "Evacuate GPU node",
+        actions: &["cordon_node", "drain_sessions", "restart_workers", "uncordon_node"],
+        root_cause: "Fragmentation after a driver update left no contiguous block.",
+        comments: &[
+            "Three workers died within a minute.",
+            "Sessions moved, the node is empty now.",
+            "Driver 550.x is the common factor.",
+        ],
+    },
+    Scenario {
+        title: "Recall of vector database {} dropped",
+        description: "Queries miss neighbours that an exact search finds.",
+        incident_type: "Data",
+        severity: 2,
+        source: "vectordb-probe",
+        team: "retrieval",
+        resources: &["vectors-eu", "vectors-us"],
+        alerts: &["RecallBelowTarget", "SegmentMergeStalled"],
+        playbook: "Rebuild vector segments",
+        actions: &["pause_ingest", "rebuild_segments", "resume_ingest"],
+        root_cause: "Segment merges stalled on a full disk.",
+        comments: &["Disk on the second replica is at 97 %.", "Merging again since the cleanup."],
+    },
+    Scenario {
+        title: "Prompt injection attempts against {}",
+        description: "The guard blocks hundreds of crafted inputs a minute from few addresses.",
+        incident_type: "Security",
+        severity: 1,
+        source: "prompt-guard",
+        team: "security",
+        resources: &["public-playground", "support-bot"],
+        alerts: &["InjectionAttemptsHigh", "GuardBlockRateHigh"],
+        playbook: "Contain prompt injection",
+        actions: &["block_addresses", "tighten_guard", "rotate_tool_tokens"],
+        root_cause: "A jailbreak was published; no tool call got through.",
+        comments: &[
+            "All attempts share one payload.",
+            "No tool was called, checked the audit log.",
+        ],
+    },
+    Scenario {
+        title: "Provider behind {} answers 529",
+        description: "The upstream model provider is overloaded and refuses requests.",
+        incident_type: "Availability",
+        severity: 0,
+        source: "gateway",
+        team: "gateway",
+        resources: &["llm-gateway", "checkout-assistant"],
+        alerts: &["UpstreamErrorRateHigh", "RetryBudgetExhausted", "FallbackActive"],
+        playbook: "Fail over model provider",
+        actions: &["open_circuit", "route_to_fallback", "close_circuit"],
+        root_cause: "Capacity incident at the provider.",
+        comments: &[
+            "Fallback serves 80 % of the traffic.",
+            "Provider reports recovery, closing the circuit step by step.",
+        ],
+    },
+    Scenario {
+        title: "Token budget of {} nearly used up",
+        description: "At this pace the month's budget ends in two days.",
+        incident_type: "Compliance",
+        severity: 3,
+        source: "cost-guard",
+        team: "finops",
+        resources: &["batch-summaries", "agent-sandbox"],
+        alerts: &["TokenSpendForecastHigh"],
+        playbook: "Throttle batch jobs",
+        actions: &["lower_job_quota", "notify_owner"],
+        root_cause: "A retry loop repeated every failed summary.",
+        comments: &["The job retries without a limit.", "Quota lowered until the fix is out."],
+    },
+    Scenario {
+        title: "Tool calls of {} fail",
+        description: "The agent cannot reach its tools: certificates are refused.",
+        incident_type: "Application",
+        severity: 2,
+        source: "agent-runtime",
+        team: "agents",
+        resources: &["order-agent", "refund-agent"],
+        alerts: &["ToolCallErrorRateHigh", "CertificateExpired"],
+        playbook: "Renew agent certificates",
+        actions: &["issue_certificate", "restart_agents"],
+        root_cause: "The renewal job had been disabled during a migration.",
+        comments: &["Certificate expired at midnight.", "Agents are calling tools again."],
+    },
+];
+
+/// What the platform says of itself all the time: category and message.
+pub const BACKGROUND: &[(&str, &str)] = &[
+    ("deployment", "model registry: rollout step finished"),
+    ("deployment", "feature flag changed: speculative decoding 25 %"),
+    ("autoscaler", "replica added"),
+    ("autoscaler", "replica removed"),
+    ("evaluation", "nightly evaluation finished"),
+    ("index", "vector index snapshot written"),
+    ("quota", "tenant quota refreshed"),
+    ("health", "canary prompt answered"),
+];
+
+pub const PEOPLE: &[&str] = &["amara", "bao", "chiara", "dmitri", "elif", "farid", "grace", "hana"];
+
+pub const CHANNELS: &[&str] = &["pagerduty", "slack", "email", "sms"];

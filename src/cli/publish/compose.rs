@@ -1,0 +1,139 @@
+//! One event from flags, for trying out and for shell scripts.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::base::clock::Clock;
+use crate::cli::tail::parse_label;
+
+/// What can be published without writing JSON.
+#[derive(Debug, Subcommand)]
+pub enum Event {
+    /// A new incident (incident_created)
+    Incident(Subject),
+    /// An alert (alert_received)
+    Alert(Subject),
+    /// A comment on an incident (comment_added)
+    Comment(Comment),
+    /// Word from the system itself (system_event)
+    System(System),
+}
+
+#[derive(Debug, Args)]
+pub struct Subject {
+    #[arg(long)]
+    title: String,
+    #[arg(long, value_parser = ["P0", "P1", "P2", "P3", "P4"], default_value = "P2")]
+    severity: String,
+    /// Who says so
+    #[arg(long, default_value = "cli")]
+    source: String,
+    #[arg(long)]
+    description: Option<String>,
+    /// Infrastructure, Application, Security, Data, Performance, Availability, Compliance or
+    /// Unknown
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// A label; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
+    /// An affected resource or service; may be given several times
+    #[arg(long = "resource", value_name = "NAME")]
+    resources: Vec<String>,
+    /// By default a new one
+    #[arg(long, value_name = "UUID")]
+    id: Option<Uuid>,
+}
+
+#[derive(Debug, Args)]
+pub struct Comment {
+    /// The incident that the comment is about
+    #[arg(long, value_name = "UUID")]
+    incident: Uuid,
+    #[arg(long, default_value = "cli")]
+    author: String,
+    /// What is said
+    #[arg(long)]
+    text: String,
+}
+
+#[derive(Debug, Args)]
+pub struct System {
+    #[arg(long, default_value = "cli")]
+    category: String,
+    #[arg(long)]
+    message: String,
+    /// Further facts; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    metadata: Vec<(String, String)>,
+}
+
+impl Event {
+    /// The event as the HTTP API takes it.
+    pub fn to_json(&self) -> Value {
+        let clock = Clock::System;
+        match self {
+            Self::Incident(subject) => {
+                let mut incident = subject.to_json(&clock);
+                subject.put(&mut incident, "incident_type", "affected_resources");
+                json!({ "event_type": "incident_created", "incident": incident })
+            }
+            Self::Alert(subject) => {
+                let mut alert = subject.to_json(&clock);
+                subject.put(&mut alert, "alert_type", "affected_services");
+                json!({ "event_type": "alert_received", "alert": alert })
+            }
+            Self::Comment(Comment { incident, author, text }) => json!({
+                "event_type": "comment_added",
+                "incident_id": incident,
+                "author": author,
+                "comment": text,
+                "timestamp": clock.wall(),
+            }),
+            Self::System(System { category, message, metadata }) => json!({
+                "event_type": "system_event",
+                "category": category,
+                "message": message,
+                "metadata": map_of(metadata),
+            }),
+        }
+    }
+}
+
+impl Subject {
+    fn to_json(&self, clock: &Clock) -> Map<String, Value> {
+        let mut object = Map::new();
+        object.insert("id".into(), json!(self.id.unwrap_or_else(|| new_id(clock))));
+        object.insert("severity".into(), json!(self.severity));
+        object.insert("source".into(), json!(self.source));
+        object.insert("title".into(), json!(self.title));
+        if let Some(description) = &self.description {
+            object.insert("description".into(), json!(description));
+        }
+        if !self.labels.is_empty() {
+            object.insert("labels".into(), map_of(&self.labels));
+        }
+        object
+    }
+
+    fn put(&self, object: &mut Map<String, Value>, kind_field: &str, resources_field: &str) {
+        if let Some(kind) = &self.kind {
+            object.insert(kind_field.into(), json!(kind));
+        }
+        if !self.resources.is_empty() {
+            object.insert(resources_field.into(), json!(self.resources));
+        }
+    }
+}
+
+fn map_of(pairs: &[(String, String)]) -> Value {
+    pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+}
+
+fn new_id(clock: &Clock) -> Uuid {
+    let now = clock.wall().as_duration();
+    let seconds = u64::try_from(now.as_secs()).unwrap_or_default();
+    let nanos = u32::try_from(now.subsec_nanos()).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanos))
+}

@@ -1,0 +1,190 @@
+//! `alarmcast serve`: the server, and the first words that a newcomer reads.
+
+use std::fmt::{self, Display, Formatter};
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::config::{Config, Flag, Loaded, Log, LogFormat, Sources};
+use crate::server;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Flags over the environment (ALARMCAST_STREAM__LISTEN=…), over the file, over the defaults.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The configuration file [default: ./alarmcast.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where WebSocket clients connect [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    stream_listen: Option<String>,
+    /// Where the HTTP API and metrics are served [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS")]
+    control_listen: Option<String>,
+    /// auto, uring or epoll [default: auto]
+    #[arg(long, value_name = "DRIVER")]
+    driver: Option<String>,
+    /// Threads that hold connections [default: one per core]
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// auto, text or json [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Any other key, such as limits.connections_max=20000; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let mut sources = Sources::of_process();
+        sources.file.clone_from(&self.config);
+        let named = [
+            ("--stream-listen", "stream.listen", &self.stream_listen),
+            ("--control-listen", "control.listen", &self.control_listen),
+            ("--driver", "server.driver", &self.driver),
+            ("--shards", "server.shards", &self.shards),
+            ("--log-format", "log.format", &self.log_format),
+        ];
+        let config_failure = |error: crate::config::ConfigError| Failure::new(error.to_string());
+        for setting in &self.set {
+            sources.add_setting(setting).map_err(config_failure)?;
+        }
+        for (typed, key, value) in named {
+            let Some(value) = value else { continue };
+            sources.flags.push(Flag { key: key.into(), value: value.clone(), typed: typed.into() });
+        }
+        Config::load(&sources).map_err(config_failure)
+    }
+}
+
+/// # Errors
+/// When the configuration cannot be used or the server cannot start.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = arguments.settings.load()?.config;
+    start_logging(&config.log);
+    let path = config.stream.path.clone();
+    let announce = |server: &server::Announcement| {
+        let banner = Banner {
+            driver: server.driver,
+            shards: server.shards,
+            stream: server.stream,
+            path: &path,
+            control: server.control,
+        };
+        // A server without a reader of its stdout still serves.
+        let _ = write!(stdout(), "{banner}").and_then(|()| stdout().flush());
+    };
+    server::run(config, announce).map_err(|error| Failure::new(error.to_string()))
+}
+
+fn start_logging(log: &Log) {
+    let filter = EnvFilter::builder().parse_lossy(&log.level);
+    let json = match log.format {
+        LogFormat::Auto => !stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // The second logger of a process is refused; the first then serves.
+    let _ = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        builder.with_ansi(colours).try_init()
+    };
+}
+
+/// The first lines on stdout. The first three are read by programs too; their form is settled.
+#[derive(Clone, Copy, Debug)]
+pub struct Banner<'a> {
+    pub driver: &'a str,
+    pub shards: usize,
+    pub stream: SocketAddr,
+    pub path: &'a str,
+    pub control: SocketAddr,
+}
+
+impl Display for Banner<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { driver, shards, path, .. } = self;
+        let version = env!("CARGO_PKG_VERSION");
+        let plural = if *shards == 1 { "" } else { "s" };
+        writeln!(f, "alarmcast {version} · driver {driver} · {shards} shard{plural}")?;
+        writeln!(f, "stream   ws://{}{path}", self.stream)?;
+        writeln!(f, "control  http://{}", self.control)?;
+        let url = format!("ws://{}{path}", reachable(self.stream));
+        let control = format!("http://{}", reachable(self.control));
+        let at_url = option("--url", &url, super::tail::DEFAULT_URL);
+        let at_control = option("--control", &control, super::http::DEFAULT_CONTROL);
+        writeln!(f)?;
+        writeln!(f, "Try it from another terminal:")?;
+        writeln!(f, "  alarmcast tail{at_url}")?;
+        writeln!(
+            f,
+            "  alarmcast publish incident --severity P0 --title \"Checkout is down\"{at_control}"
+        )?;
+        writeln!(f, "  alarmcast demo{at_control}")
+    }
+}
+
+fn option(flag: &str, value: &str, default: &str) -> String {
+    if value == default { String::new() } else { format!(" {flag} {value}") }
+}
+
+/// An address of this machine at which a listener on all addresses can be reached.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn banner(stream: &str, control: &str) -> String {
+        Banner {
+            driver: "io_uring",
+            shards: 2,
+            stream: stream.parse().expect("an address"),
+            path: "/ws",
+            control: control.parse().expect("an address"),
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn the_first_lines_keep_their_form() {
+        let text = banner("127.0.0.1:8080", "127.0.0.1:9090");
+        let lines: Vec<&str> = text.lines().collect();
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(lines[0], format!("alarmcast {version} · driver io_uring · 2 shards"));
+        assert_eq!(lines[1], "stream   ws://127.0.0.1:8080/ws");
+        assert_eq!(lines[2], "control  http://127.0.0.1:9090");
+        assert!(text.contains("\n  alarmcast tail\n"), "{text}");
+        assert!(text.ends_with("\n  alarmcast demo\n"), "{text}");
+    }
+
+    #[test]
+    fn what_to_type_names_the_ports_that_were_obtained() {
+        let text = banner("0.0.0.0:40001", "[::]:40002");
+        assert!(text.contains("stream   ws://0.0.0.0:40001/ws\n"), "{text}");
+        assert!(text.contains("alarmcast tail --url ws://127.0.0.1:40001/ws\n"), "{text}");
+        assert!(text.contains("alarmcast demo --control http://[::1]:40002\n"), "{text}");
+    }
+}
