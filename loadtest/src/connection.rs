@@ -312,11 +312,8 @@ mod tests {
             assert!(taken.wanted > partial.len());
         }
         assert!(connection.is_live() && partial.is_empty());
-        let mut server = WebSocket::from_raw_socket(
-            std::io::Cursor::new(output),
-            Role::Server,
-            None,
-        );
+        let mut server =
+            WebSocket::from_raw_socket(std::io::Cursor::new(output), Role::Server, None);
         let sent = server.read().expect("tungstenite reads what was sent");
         assert_eq!(sent, TungsteniteMessage::text(shared.subscribe.clone()));
         connection
@@ -351,12 +348,8 @@ mod tests {
         assert_eq!(output[0], 0x88, "the close frame is answered");
         connection.handle_flushed();
         connection.handle_end(false);
-        let orderly = Ending {
-            was_told: true,
-            close_code: Some(1001),
-            has_answered: true,
-            is_clean: true,
-        };
+        let orderly =
+            Ending { was_told: true, close_code: Some(1001), has_answered: true, is_clean: true };
         assert_eq!(connection.ending(), orderly);
     }
 

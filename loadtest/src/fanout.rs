@@ -132,9 +132,7 @@ impl<'a> Run<'a> {
             if settled >= u64::from(self.settings.connections) {
                 return Ok(progress);
             }
-            self.tell(|| {
-                format!("{} subscribed, {} failed", progress.subscribed, progress.failed)
-            });
+            self.tell(|| format!("{} subscribed, {} failed", progress.subscribed, progress.failed));
         }
     }
 
@@ -189,9 +187,7 @@ impl<'a> Run<'a> {
         loop {
             let progress = self.fleet.listen(LISTEN)?;
             let now = now_ns();
-            if progress.ended >= before.subscribed
-                || now > since_ns + timeout.as_nanos() as u64
-            {
+            if progress.ended >= before.subscribed || now > since_ns + timeout.as_nanos() as u64 {
                 return Ok(now);
             }
             self.tell(|| format!("{} of {} ended", progress.ended, progress.subscribed));
@@ -346,7 +342,10 @@ fn complaints(outcome: &Outcome) -> Vec<String> {
     let counts = [
         (not_subscribed, "connections were not subscribed"),
         (connections.lost, "connections were lost"),
-        (u64::from(publishing.events - publishing.accepted.min(publishing.events)), "events were not accepted"),
+        (
+            u64::from(publishing.events - publishing.accepted.min(publishing.events)),
+            "events were not accepted",
+        ),
         (deliveries.missing, "deliveries are missing"),
         (deliveries.duplicates, "deliveries are duplicates"),
         (deliveries.out_of_order, "deliveries are out of order"),

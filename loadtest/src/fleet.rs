@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,11 +59,9 @@ impl Fleet {
     /// When a worker ended unasked.
     pub fn listen(&mut self, wait: Duration) -> Result<Progress, Error> {
         let until = Instant::now() + wait;
-        loop {
-            match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok((index, heard)) => self.note(index, heard)?,
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        let left = || until.saturating_duration_since(Instant::now());
+        while let Ok((index, heard)) = self.reports.recv_timeout(left()) {
+            self.note(index, heard)?;
         }
         let mut sum = Progress::default();
         self.workers.iter().for_each(|worker| sum.merge(worker.progress));

@@ -51,7 +51,9 @@ pub enum Report {
     /// Comes last.
     Done(Box<Tally>),
     /// The crowd cannot run.
-    Broken { why: String },
+    Broken {
+        why: String,
+    },
 }
 
 /// How far a crowd is.

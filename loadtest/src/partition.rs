@@ -96,7 +96,8 @@ fn loopback_sources(connections: u32) -> Vec<IpAddr> {
 fn deal(shares: &[u32], addresses: &[IpAddr]) -> Result<Vec<Vec<PortRange>>, Error> {
     let ports_all = u32::from(PORT_LAST - PORT_FIRST) + 1;
     let connections: u32 = shares.iter().sum();
-    let capacity = u32::try_from(addresses.len()).unwrap_or(u32::MAX).saturating_mul(ports_per_address());
+    let capacity =
+        u32::try_from(addresses.len()).unwrap_or(u32::MAX).saturating_mul(ports_per_address());
     if connections > capacity {
         return Err(Error::Usage(format!(
             "{} source addresses have ports for {capacity} connections, not for {connections}",

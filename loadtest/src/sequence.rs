@@ -7,7 +7,7 @@ use std::ops::Range;
 pub struct Sequence {
     next: u32,
     /// Indexes that were passed over, ascending.
-    holes: Option<Box<Vec<Range<u32>>>>,
+    holes: Vec<Range<u32>>,
 }
 
 /// How an event came.
@@ -32,19 +32,21 @@ impl Sequence {
         if passed_over.is_empty() {
             return Arrival::InOrder;
         }
-        self.holes.get_or_insert_default().push(passed_over);
+        self.holes.push(passed_over);
         Arrival::AfterHole
     }
 
     /// How many of the first `published` events have not come.
     pub fn missing(&self, published: u32) -> u64 {
-        let holes = self.holes.iter().flat_map(|holes| holes.iter());
-        let within = holes.map(|hole| u64::from(hole.end.min(published).saturating_sub(hole.start)));
+        let within = self
+            .holes
+            .iter()
+            .map(|hole| u64::from(hole.end.min(published).saturating_sub(hole.start)));
         within.sum::<u64>() + u64::from(published.saturating_sub(self.next))
     }
 
     fn fill(&mut self, index: u32) -> bool {
-        let Some(holes) = &mut self.holes else { return false };
+        let holes = &mut self.holes;
         let Some(at) = holes.iter().position(|hole| hole.contains(&index)) else { return false };
         let hole = holes[at].clone();
         let rest = [hole.start..index, index + 1..hole.end];
@@ -62,8 +64,7 @@ mod tests {
         let mut sequence = Sequence::default();
         let arrivals = [0, 1, 5, 3, 3, 5, 2, 6].map(|index| sequence.arrive(index));
         use Arrival::{AfterHole, Duplicate, InOrder, Late};
-        let expected =
-            [InOrder, InOrder, AfterHole, Late, Duplicate, Duplicate, Late, InOrder];
+        let expected = [InOrder, InOrder, AfterHole, Late, Duplicate, Duplicate, Late, InOrder];
         assert_eq!(arrivals, expected);
         assert_eq!(sequence.missing(7), 1, "index 4 is missing");
         assert_eq!(sequence.missing(10), 4, "and the three at the end");

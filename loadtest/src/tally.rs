@@ -187,7 +187,10 @@ pub fn empty_histogram() -> Histogram<u64> {
 }
 
 fn recorded(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
-    histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    histogram
+        .iter_recorded()
+        .map(|step| (step.value_iterated_to(), step.count_at_value()))
+        .collect()
 }
 
 fn add_counts<K: Clone + Ord>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {

@@ -39,7 +39,8 @@ impl DialQueue {
     /// when the server said.
     pub fn retry(&mut self, index: u32, attempts: u32, asked_secs: Option<u64>, now_ns: u64) {
         let doubled = FIRST_WAIT_MS << attempts.min(10);
-        let wait_ms = asked_secs.map_or(doubled, |secs| secs.saturating_mul(1_000)).min(WAIT_MAX_MS);
+        let wait_ms =
+            asked_secs.map_or(doubled, |secs| secs.saturating_mul(1_000)).min(WAIT_MAX_MS);
         let spread_ms = fastrand::u64(0..=wait_ms / 2);
         self.again.push(Reverse((now_ns + (wait_ms + spread_ms) * 1_000_000, index)));
     }

@@ -5,8 +5,8 @@ mod slot;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use mio::event::Event;

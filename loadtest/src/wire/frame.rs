@@ -15,9 +15,7 @@ const CONTROL_BYTES_MAX: usize = 125;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// The frame at the start needs this many bytes in all, as far as one can tell.
-    Incomplete {
-        bytes: usize,
-    },
+    Incomplete { bytes: usize },
     Frame {
         kind: Kind,
         payload: &'a [u8],
@@ -127,13 +125,17 @@ mod tests {
 
     #[test]
     fn a_frame_is_read_at_its_last_byte_and_not_before() {
-        for (length, header) in
-            [(0, vec![0x81, 0]), (126, vec![0x81, 126, 0, 126]), (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0])]
-        {
+        for (length, header) in [
+            (0, vec![0x81, 0]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
             let mut input = header;
             input.extend(std::iter::repeat_n(b'x', length));
             for cut in (0..input.len()).take(200) {
-                assert!(matches!(read(&input[..cut]), Ok(Step::Incomplete { bytes }) if bytes > cut));
+                assert!(
+                    matches!(read(&input[..cut]), Ok(Step::Incomplete { bytes }) if bytes > cut)
+                );
             }
             let bytes = input.len();
             let Ok(Step::Frame { kind: Kind::Text, payload, bytes: read_bytes }) = read(&input)

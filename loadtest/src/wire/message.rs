@@ -11,11 +11,16 @@ pub const DUE_KEY: &str = "load_due_ns";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// With the newest event's seq, where it is told.
-    Welcome { seq: Option<u64> },
+    Welcome {
+        seq: Option<u64>,
+    },
     Subscribed,
     Event(EventFacts),
     Closing,
-    Error { code: String, message: String },
+    Error {
+        code: String,
+        message: String,
+    },
     /// Of a type that does not matter here.
     Other,
 }
@@ -75,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_load_event_is_known_by_its_mark() {
-        let text = br#"{"type":"event","message_id":"m","seq":7,"event":{"event_type":"system_event",
+        let text =
+            br#"{"type":"event","message_id":"m","seq":7,"event":{"event_type":"system_event",
             "metadata":{"load_run":"9","load_index":"3","load_due_ns":"123"}}}"#;
         let mark = Some(Mark { run: 9, index: 3, due_ns: 123 });
         assert_eq!(read(text), Ok(Message::Event(EventFacts { seq: Some(7), mark })));
