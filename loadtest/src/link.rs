@@ -10,7 +10,7 @@ use crate::target::Target;
 
 /// To a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Comes first, and once: open these connections.
     Begin(Plan),
@@ -45,7 +45,7 @@ pub struct PortRange {
 
 /// From a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "report", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Report {
     Progress(Progress),
     /// Comes last.
@@ -81,5 +81,20 @@ impl Progress {
         self.deliveries += other.deliveries;
         self.settled_ns = self.settled_ns.max(other.settled_ns);
         self.delivered_ns = self.delivered_ns.max(other.delivered_ns);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_tally_survives_the_way_to_the_parent() {
+        let mut tally = Tally { subscribed: 3, latency_us: vec![(5, 2)], ..Tally::default() };
+        tally.endings.close_codes = BTreeMap::from([(0, 1), (1001, 2)]);
+        let report = Report::Done(Box::new(tally));
+        let line = serde_json::to_string(&report).expect("a report is JSON");
+        assert_eq!(serde_json::from_str::<Report>(&line).expect("its own JSON"), report);
     }
 }

@@ -111,6 +111,5 @@ pub struct Drain {
     pub expected: u64,
     /// From then until the last connection had ended.
     pub seconds: f64,
-    #[serde(flatten)]
     pub endings: Endings,
 }
