@@ -17,6 +17,14 @@ mod world;
 macro_rules! on_every_driver {
     ($($test:ident),+ $(,)?) => {
         $crate::on_real_drivers!($($test),+);
+        mod sim {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test::<$crate::harness::Sim>();
+                }
+            )+
+        }
     };
 }
 
