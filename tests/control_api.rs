@@ -131,7 +131,7 @@ fn listening_shard(
     thread::spawn(move || {
         while lifecycle.stage() < Stage::Stopped {
             while let Some(event) = inbox.pop_event() {
-                let payload = serde_json::to_value(&event.event().payload).expect("JSON");
+                let payload = serde_json::to_value(&event.event.payload).expect("JSON");
                 delivered.lock().expect("no panic").push(payload);
             }
             if inbox.relieve() {

@@ -1,6 +1,6 @@
 //! What publishers send.
 
-use std::io;
+use std::{fmt, io};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,13 +12,21 @@ use crate::base::limits::{
 use crate::event::{Context, FieldError, Payload, Publish};
 
 /// Why an item is not published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{code} at {path}: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishItemError {
     pub code: ErrorCode,
     /// From the item on: `event.incident.severity`; empty for the item as a whole.
     pub path: String,
     pub message: String,
+}
+
+impl std::error::Error for PublishItemError {}
+
+impl fmt::Display for PublishItemError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = if self.path.is_empty() { "" } else { " at " };
+        write!(formatter, "{}{at}{}: {}", self.code, self.path, self.message)
+    }
 }
 
 /// Reads one item from its text, strictly: see [`json::parse`].

@@ -194,6 +194,11 @@ fn a_refused_item_names_the_place() {
         let error = publish(&item).unwrap_err();
         assert_eq!((error.code, &*error.path), (ErrorCode::InvalidMessage, path), "{item}");
     }
+    let error = publish(&json!({"event_type": "weather"})).unwrap_err();
+    assert!(error.to_string().starts_with("INVALID_MESSAGE at event_type: `weather` is not"));
+    assert!(error.message.ends_with("system_event"), "{error}");
+    let error = publish(&json!([])).unwrap_err();
+    assert_eq!(error.to_string(), "INVALID_MESSAGE: an event is a JSON object");
     let error = parse_bytes(br#"{"event_type":"a","event_type":"b"}"#, now()).unwrap_err();
     assert!(error.message.contains("stands twice"), "{error}");
     let mut deep = json!({"event_type": "system_event", "category": "c", "message": "m"});

@@ -8,6 +8,7 @@ mod harness;
 mod interruptions;
 mod limits;
 mod receives;
+mod refusals;
 mod sends;
 mod waits;
 mod world;

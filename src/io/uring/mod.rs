@@ -6,6 +6,8 @@
 mod accept;
 mod buffers;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 use std::io;
@@ -353,9 +355,10 @@ impl Drop for UringDriver {
         let ended = self.end_everything();
         let submitter = self.ring.submitter();
         // Closes the sockets now; the ring's own end would do it some time later.
-        let _ = submitter.unregister_files();
-        let unregistered = self.held.buffers.unregister(&submitter).is_ok();
-        if ended && unregistered {
+        let is_free = ended
+            && submitter.unregister_files().is_ok()
+            && self.held.buffers.unregister(&submitter).is_ok();
+        if is_free {
             // SAFETY: dropped once, here. No operation is in flight and the buffer ring is
             // unregistered, so that the kernel knows none of this memory.
             unsafe { ManuallyDrop::drop(&mut self.held) };
