@@ -7,6 +7,8 @@ pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 pub const PUBLISHED_EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of the body of one publishing request.
 pub const PUBLISH_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of the bodies of all publishing requests together.
+pub const PUBLISH_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Events in one publishing request.
 pub const PUBLISH_BATCH_EVENTS_MAX: usize = 10_000;
 /// Nesting of JSON or MessagePack that is accepted.
@@ -58,4 +60,5 @@ pub const LOGGED_VALUE_BYTES_MAX: usize = 256;
 const _: () = assert!(OUTBOX_BYTES_MAX > PUBLISHED_EVENT_BYTES_MAX + 64 * 1024);
 const _: () = assert!(SEND_BYTES_MAX <= OUTBOX_BYTES_MAX);
 const _: () = assert!(PUBLISHED_EVENT_BYTES_MAX <= PUBLISH_BODY_BYTES_MAX);
+const _: () = assert!(PUBLISH_BODY_BYTES_MAX <= PUBLISH_BODIES_BYTES_MAX);
 const _: () = assert!(CLIENT_MESSAGE_BYTES_MAX <= PUBLISHED_EVENT_BYTES_MAX);

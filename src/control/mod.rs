@@ -1,24 +1,145 @@
-//! stand-in for the check
-use crate::{
-    base::{clock::Clock, lifecycle::Lifecycle},
-    config::Config,
-    hub::Publisher,
-    shard::Handle,
-};
+//! L5: the control plane: the HTTP API for publishers, webhooks, health and metrics.
+//! It runs on a thread of its own, never on a shard.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /api/v1/events` | one event, an array, or one event a line; see [`events`] |
+//! | `POST /api/v1/webhooks/alertmanager` | notifications of Prometheus Alertmanager; see [`webhooks`] |
+//! | `GET /health`, `/health/live`, `/health/ready` | see [`health`] |
+//! | `GET /metrics` | Prometheus text format; see [`metrics`] |
+//!
+//! Whatever is refused is answered by `{"code", "message", "path"?}` with the codes of the
+//! stream's protocol.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod batch;
+mod body;
+pub mod events;
+pub mod health;
+pub mod metrics;
+mod split;
+pub mod webhooks;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::base::clock::Clock;
+use crate::base::lifecycle::Lifecycle;
+use crate::base::logged::Logged;
+use crate::config::Config;
+use crate::hub::Publisher;
+use crate::protocol::ErrorCode;
+use crate::shard;
+use answer::Refusal;
+use body::BodyBudget;
+use metrics::HistogramCache;
+
+pub use split::Nesting;
+
+/// How long requests that are being answered may hold up the end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the control plane works on.
+#[derive(Clone, Debug)]
 pub struct Context {
     pub publisher: Publisher,
-    pub shards: Vec<Handle>,
+    pub shards: Vec<shard::Handle>,
     pub lifecycle: Lifecycle,
     pub clock: Clock,
-    pub config: std::sync::Arc<Config>,
+    pub config: Arc<Config>,
+    /// The driver of all shards: `uring`, `epoll` or `sim`.
     pub driver: &'static str,
+    /// Why `auto` did not take io_uring.
     pub driver_fallback_reason: Option<String>,
 }
+
+/// What all requests share.
+#[derive(Debug)]
+struct State {
+    context: Context,
+    bodies: BodyBudget,
+    histograms: HistogramCache,
+}
+
+/// Serves until `shutdown` completes, then finishes what is being answered.
+///
+/// # Errors
+/// Only what makes the listener useless; trouble with one connection ends that connection.
 pub async fn serve(
-    _l: tokio::net::TcpListener,
-    _c: Context,
-    stop: impl std::future::Future<Output = ()>,
-) -> std::io::Result<()> {
-    stop.await;
-    Ok(())
+    listener: TcpListener,
+    context: Context,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a control connection keeps its delay");
+        }
+    });
+    let (began, begun) = oneshot::channel();
+    let shutdown = async move {
+        shutdown.await;
+        // Nobody waits for it once serving has ended.
+        let _ = began.send(());
+    };
+    let served = axum::serve(listener, router(context)).with_graceful_shutdown(shutdown);
+    tokio::select! {
+        result = served.into_future() => result,
+        () = async { let _ = begun.await; tokio::time::sleep(GRACE).await } => Ok(()),
+    }
+}
+
+/// All routes, for [`serve`] and for tests without sockets.
+pub fn router(context: Context) -> Router {
+    let state = Arc::new(State {
+        histograms: HistogramCache::new(context.shards.len()),
+        bodies: BodyBudget::new(),
+        context,
+    });
+    Router::new()
+        .route("/", get(index))
+        .route("/api/v1/events", post(events::publish))
+        .route("/api/v1/webhooks/alertmanager", post(webhooks::alertmanager::receive))
+        .route("/health", get(health::summary))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics::scrape))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(state)
+}
+
+async fn index() -> axum::Json<serde_json::Value> {
+    axum::Json(serde_json::json!({
+        "name": "alarmcast",
+        "version": env!("CARGO_PKG_VERSION"),
+        "endpoints": [
+            "POST /api/v1/events",
+            "POST /api/v1/webhooks/alertmanager",
+            "GET /health",
+            "GET /health/live",
+            "GET /health/ready",
+            "GET /metrics",
+        ],
+    }))
+}
+
+async fn not_found(uri: Uri) -> Refusal {
+    let message = format!("there is nothing at {}; GET / lists what there is", Logged(uri.path()));
+    Refusal::new(404, ErrorCode::NotFound, message)
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
+    let message = format!("{} does not take {}", Logged(uri.path()), Logged(method.as_str()));
+    Refusal::new(405, ErrorCode::Unsupported, message)
 }

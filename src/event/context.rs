@@ -35,6 +35,20 @@ impl Context {
         }
     }
 
+    /// [`Self::or`], cloning only what is needed.
+    #[must_use]
+    pub fn or_cloned(self, fallback: &Self) -> Self {
+        Self {
+            severity: self.severity.or(fallback.severity),
+            state: self.state.or(fallback.state),
+            source: self.source.or_else(|| fallback.source.clone()),
+            affected_resources: self
+                .affected_resources
+                .or_else(|| fallback.affected_resources.clone()),
+            labels: self.labels.or_else(|| fallback.labels.clone()),
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

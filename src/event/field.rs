@@ -2,6 +2,9 @@ use std::fmt;
 
 use crate::base::limits::LOGGED_VALUE_BYTES_MAX;
 
+/// Room for a quoted value and the longest list of what would be known.
+const MESSAGE_BYTES_MAX: usize = 2 * LOGGED_VALUE_BYTES_MAX;
+
 /// What is wrong with a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
@@ -13,7 +16,7 @@ pub struct FieldError {
 
 impl FieldError {
     pub fn new(path: &str, message: &str) -> Self {
-        Self { path: shortened(path), message: shortened(message) }
+        Self { path: shortened(path), message: cut(message, MESSAGE_BYTES_MAX) }
     }
 
     /// serde places a missing field at the object that lacks it; people look
@@ -49,10 +52,14 @@ impl fmt::Display for FieldError {
 /// At most 256 bytes of `text`, whole characters, for messages that quote what
 /// came from outside.
 pub fn shortened(text: &str) -> String {
-    if text.len() <= LOGGED_VALUE_BYTES_MAX {
+    cut(text, LOGGED_VALUE_BYTES_MAX)
+}
+
+fn cut(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(LOGGED_VALUE_BYTES_MAX - '…'.len_utf8());
+    let end = text.floor_char_boundary(bytes_max - '…'.len_utf8());
     format!("{}…", &text[..end])
 }
 

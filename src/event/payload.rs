@@ -162,6 +162,15 @@ impl Payload {
         Self::from_fields(event_type, object)
     }
 
+    /// Reads a payload that is complete, such as one that this server encoded.
+    ///
+    /// # Errors
+    /// Names the first field that is missing or wrong.
+    pub fn from_object(mut object: Map<String, Value>) -> Result<Self, FieldError> {
+        let event_type = take_event_type(&mut object)?;
+        Self::from_fields(event_type, object)
+    }
+
     pub fn event_type(&self) -> EventType {
         match self {
             Self::IncidentCreated(_) => EventType::IncidentCreated,
@@ -273,12 +282,10 @@ impl Payload {
     }
 }
 
-/// Reads a payload that is complete, such as one that this server encoded.
+/// As [`Payload::from_object`].
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Map::deserialize(deserializer)?;
-        let event_type = take_event_type(&mut object).map_err(de::Error::custom)?;
-        Self::from_fields(event_type, object).map_err(de::Error::custom)
+        Self::from_object(Map::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

@@ -264,6 +264,7 @@ fn a_context_prefers_what_it_says_itself() {
     let merged = own.clone().or(other.clone());
     assert_eq!(merged.severity, Some(Severity::P0));
     assert_eq!(merged.source.as_deref(), Some("s"));
+    assert_eq!(own.clone().or_cloned(&other), merged);
     assert_eq!(Context::default().or(other.clone()), other);
     assert!(!own.is_empty() && Context::default().is_empty());
     assert!(merged.weight_bytes() > own.weight_bytes());

@@ -119,6 +119,8 @@ mod tests {
             "2026-03-01T12:30:00.123456+02:30",
             "2026-03-01t10:00:00z",
             "2016-12-31T23:59:60Z",
+            "2026-03-01T10:00:00-00:00",
+            "2026-03-01 10:00:00Z",
         ] {
             let timestamp: Timestamp = text.parse().unwrap();
             assert_eq!(timestamp.to_string(), text);

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::mem;
-use std::net::{Shutdown, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +17,9 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll};
 
 use super::errno::os_error;
-use super::table::Table;
+use super::operations::{Operations, failed};
 use super::{
-    Completion, Completions, Driver, DriverConfig, DriverStats, Kind, Op, Outcome, Socket, Token,
-    Waker,
+    Completions, Driver, DriverConfig, DriverStats, Kind, Op, Outcome, Socket, Token, Waker,
 };
 use crate::base::buffers::RecvPool;
 use crate::base::clock::{Clock, Instant};
@@ -39,27 +38,14 @@ pub struct EpollDriver {
     listener: mio::net::TcpListener,
     /// Whether an accept may find a connection.
     listener_ready: bool,
-    accepts: VecDeque<Token>,
-    accepts_max: usize,
+    operations: Operations,
     sockets: Sockets,
-    table: Table,
     pool: RecvPool,
-    staged: VecDeque<Staged>,
-    staged_max: usize,
     /// Sockets with an operation in flight that may go on.
     work: VecDeque<Socket>,
-    /// Completions of operations that were submitted between two waits.
-    done: Completions,
     clock: Clock,
     waker: Waker,
     woken: bool,
-    stats: DriverStats,
-}
-
-#[derive(Debug)]
-enum Staged {
-    Op(Token, Op),
-    Cancel(Token),
 }
 
 /// Connected sockets by their index.
@@ -102,101 +88,45 @@ impl EpollDriver {
             events: Events::with_capacity(events),
             listener,
             listener_ready: true,
-            accepts: VecDeque::new(),
-            accepts_max: config.accepts,
+            operations: Operations::new(config),
             sockets: Sockets::new(config.sockets_max),
-            table: Table::new(config.sockets_max),
             pool: RecvPool::new(config.recv_buffers, config.recv_buffer_bytes),
-            staged: VecDeque::new(),
-            staged_max: usize::try_from(config.sq_entries).unwrap_or(usize::MAX),
             work: VecDeque::new(),
-            done: Completions::new(),
             clock: config.clock.clone(),
             waker,
             woken: false,
-            stats: DriverStats::default(),
         })
     }
 
     pub fn stats(&self) -> DriverStats {
-        let staged = self.staged.iter().filter(|staged| matches!(staged, Staged::Op(..))).count();
-        let in_flight = u64::from(self.table.in_flight()) + (self.accepts.len() + staged) as u64;
-        DriverStats { in_flight, ..self.stats }
+        self.operations.stats()
     }
 
     /// # Panics
     /// If the driver's bookkeeping is wrong.
     pub fn invariants(&self) {
-        self.table.invariants();
-        assert_eq!(self.sockets.len(), self.table.open_count() as usize);
+        self.operations.table.invariants();
+        assert_eq!(self.sockets.len(), self.operations.table.open_count() as usize);
         let listed = self.sockets.slots.iter().flatten().filter(|socket| socket.listed).count();
         assert_eq!(listed, self.work.len());
     }
 
     /// Carries out what is staged, in order.
     fn submit(&mut self) {
-        while let Some(staged) = self.staged.pop_front() {
-            match staged {
-                Staged::Op(token, op) => self.begin(token, op),
-                Staged::Cancel(token) => self.cancel_now(token),
+        while let Some((kind, socket)) = self.operations.begin_next() {
+            match kind {
+                Kind::Recv => self.sockets.list(socket, &mut self.work),
+                Kind::Send => self.send(socket),
+                Kind::Shutdown => self.shut_down(socket),
+                _ => self.close(socket),
             }
-        }
-    }
-
-    fn begin(&mut self, token: Token, op: Op) {
-        self.stats.submissions += 1;
-        let (kind, socket) = match &op {
-            Op::Accept => return self.accepts.push_back(token),
-            Op::Recv(socket) => (Kind::Recv, *socket),
-            Op::Send(socket, _) => (Kind::Send, *socket),
-            Op::Shutdown(socket, how) => {
-                let (socket, how) = (*socket, *how);
-                self.table.begin(token, op);
-                return self.shut_down(socket, how);
-            }
-            Op::Close(socket) => (Kind::Close, *socket),
-        };
-        self.table.begin(token, op);
-        match kind {
-            Kind::Recv => self.sockets.list(socket, &mut self.work),
-            Kind::Send => self.send(socket),
-            _ => self.close(socket),
-        }
-    }
-
-    fn complete(&mut self, token: Token, outcome: Outcome) {
-        self.stats.completions += 1;
-        self.done.push(Completion { token, outcome });
-    }
-
-    fn fail(&mut self, token: Token, error: io::Error) {
-        self.complete(token, Outcome::Failed { error, buf: None });
-    }
-
-    fn cancel_now(&mut self, token: Token) {
-        let cancelled = os_error(libc::ECANCELED);
-        if let Some(place) = self.accepts.iter().position(|accept| *accept == token) {
-            self.accepts.remove(place);
-            self.fail(token, cancelled);
-            return;
-        }
-        match self.table.find(token) {
-            Some((Kind::Send, socket)) => {
-                let (token, buf) = self.table.end_send(socket);
-                self.complete(token, Outcome::Failed { error: cancelled, buf: Some(buf) });
-            }
-            Some((kind, socket)) => {
-                let token = self.table.end(kind, socket);
-                self.fail(token, cancelled);
-            }
-            None => {}
         }
     }
 
     /// Tries the send in flight, unless the socket is known to be full.
     fn send(&mut self, socket: Socket) {
         let connected = self.sockets.at(socket);
-        let Some(buf) = self.table.send_buf(socket) else { return };
+        let Some(buf) = self.operations.table.send_buf(socket) else { return };
         if !connected.writable {
             return;
         }
@@ -210,62 +140,52 @@ impl EpollDriver {
             connected.writable = false;
             return;
         }
-        let (token, mut buf) = self.table.end_send(socket);
-        let outcome = match result {
-            Ok(0) => Outcome::Failed { error: os_error(libc::EPIPE), buf: Some(buf) },
-            Ok(count) => {
-                buf.advance(count);
-                Outcome::Sent { buf, count }
-            }
-            Err(error) => Outcome::Failed { error, buf: Some(buf) },
-        };
-        self.complete(token, outcome);
+        self.operations.end_send(socket, result);
     }
 
-    fn shut_down(&mut self, socket: Socket, how: Shutdown) {
+    fn shut_down(&mut self, socket: Socket) {
+        let how = self.operations.table.direction(socket);
         let connected = self.sockets.at(socket);
         let result = connected.stream.shutdown(how);
         // What is in flight ends now: the next read or write says how.
         connected.readable = true;
         connected.writable = true;
         self.sockets.list(socket, &mut self.work);
-        let token = self.table.end(Kind::Shutdown, socket);
-        match result {
-            Err(error) if error.kind() != io::ErrorKind::NotConnected => self.fail(token, error),
-            _ => self.complete(token, Outcome::ShutDown),
-        }
+        let outcome = match result {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => failed(error),
+            _ => Outcome::ShutDown,
+        };
+        self.operations.end(Kind::Shutdown, socket, outcome);
     }
 
     fn close(&mut self, socket: Socket) {
-        let token = self.table.end(Kind::Close, socket);
-        self.table.close(socket);
+        self.operations.end(Kind::Close, socket, Outcome::Closed);
+        self.operations.table.close(socket);
         let mut connected = self.sockets.remove(socket);
         if connected.listed {
             self.work.retain(|listed| *listed != socket);
         }
         // Closing the descriptor takes it out of the epoll set in any case.
         let _ = self.poll.registry().deregister(&mut connected.stream);
-        self.complete(token, Outcome::Closed);
     }
 
     /// Answers accepts as long as there are connections. At the limit of sockets a connection
     /// is refused, as the kernel does with a full table of direct descriptors.
     fn accept(&mut self) {
-        while self.listener_ready && !self.accepts.is_empty() {
-            let result = match self.listener.accept() {
+        while self.listener_ready && self.operations.is_accepting() {
+            let outcome = match self.listener.accept() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.listener_ready = false;
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-                Ok((stream, peer)) => self.adopt(stream).map(|socket| (socket, peer)),
+                Err(error) => failed(error),
+                Ok((stream, peer)) => match self.adopt(stream) {
+                    Ok(socket) => Outcome::Accepted { socket, peer },
+                    Err(error) => failed(error),
+                },
             };
-            let Some(token) = self.accepts.pop_front() else { return };
-            match result {
-                Ok((socket, peer)) => self.complete(token, Outcome::Accepted { socket, peer }),
-                Err(error) => self.fail(token, error),
-            }
+            self.operations.end_accept(outcome);
         }
     }
 
@@ -275,7 +195,7 @@ impl EpollDriver {
         let name = mio::Token(socket.0 as usize);
         self.poll.registry().register(&mut stream, name, interest)?;
         self.sockets.insert(socket, stream);
-        self.table.open(socket);
+        self.operations.table.open(socket);
         Ok(socket)
     }
 
@@ -294,33 +214,31 @@ impl EpollDriver {
     /// True when there may be more to receive, beyond the socket's share of this wait.
     fn receive(&mut self, socket: Socket) -> bool {
         for _ in 0..RECEIVES_PER_WAIT {
-            let Some(token) = self.table.token(Kind::Recv, socket) else { return false };
+            let Some(token) = self.operations.table.token(Kind::Recv, socket) else { return false };
             let connected = self.sockets.at(socket);
             if !connected.readable {
                 return false;
             }
             match self.pool.fill(|buffer| connected.stream.read(buffer)) {
                 Ok(bytes) if bytes.is_empty() => {
-                    self.table.end(Kind::Recv, socket);
-                    self.complete(token, Outcome::ReceivedEnd);
+                    self.operations.end(Kind::Recv, socket, Outcome::ReceivedEnd);
                 }
-                Ok(bytes) => self.complete(token, Outcome::Received { bytes, more: true }),
+                Ok(bytes) => {
+                    self.operations.complete(token, Outcome::Received { bytes, more: true });
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     connected.readable = false;
                 }
-                Err(error) => {
-                    self.table.end(Kind::Recv, socket);
-                    self.fail(token, error);
-                }
+                Err(error) => self.operations.end(Kind::Recv, socket, failed(error)),
             }
         }
-        self.table.is_in_flight(Kind::Recv, socket)
+        self.operations.table.is_in_flight(Kind::Recv, socket)
     }
 
     /// One look at the kernel, for `timeout` at most. False when a signal ended it.
     fn look(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.stats.enters += 1;
+        self.operations.stats.enters += 1;
         if let Err(error) = self.poll.poll(&mut self.events, timeout) {
             return if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) };
         }
@@ -339,8 +257,8 @@ impl EpollDriver {
 
     /// Zero when there is something to do at once.
     fn timeout(&self, deadline: Option<Instant>) -> Option<Duration> {
-        let accepting = self.listener_ready && !self.accepts.is_empty();
-        if accepting || !self.work.is_empty() || !self.done.is_empty() {
+        let accepting = self.listener_ready && self.operations.is_accepting();
+        if accepting || !self.work.is_empty() || self.operations.has_done() {
             return Some(Duration::ZERO);
         }
         deadline.map(|deadline| deadline.since(self.clock.now()))
@@ -349,19 +267,14 @@ impl EpollDriver {
 
 impl Driver for EpollDriver {
     fn push(&mut self, token: Token, op: Op) -> Result<(), Op> {
-        if self.staged.len() >= self.staged_max {
+        if self.operations.is_full() {
             self.submit();
         }
-        if matches!(op, Op::Accept) && self.accepts_in_flight() == self.accepts_max {
-            self.stats.pushes_refused += 1;
-            return Err(op);
-        }
-        self.staged.push_back(Staged::Op(token, op));
-        Ok(())
+        self.operations.stage(token, op)
     }
 
     fn cancel(&mut self, token: Token) {
-        self.staged.push_back(Staged::Cancel(token));
+        self.operations.stage_cancel(token);
     }
 
     fn submit_and_wait(
@@ -377,11 +290,11 @@ impl Driver for EpollDriver {
             self.advance();
             let is_late = deadline.is_some_and(|deadline| deadline <= self.clock.now());
             let woken = mem::take(&mut self.woken);
-            if !self.done.is_empty() || woken || is_late || !undisturbed {
+            if self.operations.has_done() || woken || is_late || !undisturbed {
                 break;
             }
         }
-        completions.append(&mut self.done);
+        self.operations.take_done(completions);
         if cfg!(debug_assertions) {
             self.invariants();
         }
@@ -390,13 +303,6 @@ impl Driver for EpollDriver {
 
     fn waker(&self) -> Waker {
         self.waker.clone()
-    }
-}
-
-impl EpollDriver {
-    fn accepts_in_flight(&self) -> usize {
-        let is_accept = |staged: &&Staged| matches!(staged, Staged::Op(_, Op::Accept));
-        self.accepts.len() + self.staged.iter().filter(is_accept).count()
     }
 }
 

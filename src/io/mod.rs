@@ -8,6 +8,8 @@ mod choice;
 mod config;
 pub mod epoll;
 pub mod errno;
+mod operations;
+pub mod sim;
 pub mod socket;
 mod table;
 mod token;

@@ -1,5 +1,7 @@
 #![forbid(unsafe_code)]
 
+use std::net::Shutdown;
+
 use super::{Kind, Op, Socket, Token};
 use crate::base::buffers::SendBuf;
 
@@ -22,6 +24,8 @@ struct Entry {
     close: Tag,
     /// What the send in flight holds. The kernel reads it until the terminal completion.
     buf: Option<SendBuf>,
+    /// What the shutdown in flight ends.
+    direction: Shutdown,
     open: bool,
 }
 
@@ -79,9 +83,12 @@ impl Table {
     /// closed while anything is.
     pub fn begin(&mut self, token: Token, op: Op) {
         let (kind, socket, buf) = match op {
+            Op::Shutdown(socket, direction) => {
+                self.entries[socket.0 as usize].direction = direction;
+                (Kind::Shutdown, socket, None)
+            }
             Op::Recv(socket) => (Kind::Recv, socket, None),
             Op::Send(socket, buf) => (Kind::Send, socket, Some(buf)),
-            Op::Shutdown(socket, _) => (Kind::Shutdown, socket, None),
             Op::Close(socket) => (Kind::Close, socket, None),
             Op::Accept => unreachable!("an accept has no socket"),
         };
@@ -127,6 +134,11 @@ impl Table {
     /// The buffer of the send in flight.
     pub fn send_buf(&self, socket: Socket) -> Option<&SendBuf> {
         self.entries.get(socket.0 as usize)?.buf.as_ref()
+    }
+
+    /// What the shutdown in flight ends.
+    pub fn direction(&self, socket: Socket) -> Shutdown {
+        self.entries[socket.0 as usize].direction
     }
 
     /// The operation in flight that was pushed under `token`.
@@ -182,7 +194,15 @@ impl Table {
 impl Entry {
     fn vacant() -> Self {
         let none = Tag::NONE;
-        Self { recv: none, send: none, shutdown: none, close: none, buf: None, open: false }
+        Self {
+            recv: none,
+            send: none,
+            shutdown: none,
+            close: none,
+            buf: None,
+            direction: Shutdown::Both,
+            open: false,
+        }
     }
 
     fn tags(&self) -> [Tag; 4] {

@@ -32,6 +32,12 @@ impl From<Event> for Encoded {
     }
 }
 
+/// The hub makes it, every shard reads it.
+const _: fn() = || {
+    fn shared_between_threads<T: Send + Sync>() {}
+    shared_between_threads::<Encoded>();
+};
+
 #[derive(Serialize)]
 struct EventMessage<'a> {
     r#type: &'static str,

@@ -59,6 +59,11 @@ mod tests {
             assert_eq!(header.opcode, OpCode::Data(Data::Text));
             assert_eq!(payload, length as u64 + 2);
             let start = cursor.position() as usize;
+            // The shortest form, as RFC 6455 section 5.2 demands.
+            assert_eq!(
+                start,
+                [2, 4, 10][usize::from(payload > 125) + usize::from(payload > 65_535)]
+            );
             assert_eq!(&frame[start..], format!("\"{text_of_length}\"").as_bytes());
         }
     }

@@ -1,6 +1,6 @@
 //! What publishers send.
 
-use std::io;
+use std::{fmt, io};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,13 +12,21 @@ use crate::base::limits::{
 use crate::event::{Context, FieldError, Payload, Publish};
 
 /// Why an item is not published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{code} at {path}: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishItemError {
     pub code: ErrorCode,
     /// From the item on: `event.incident.severity`; empty for the item as a whole.
     pub path: String,
     pub message: String,
+}
+
+impl std::error::Error for PublishItemError {}
+
+impl fmt::Display for PublishItemError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = if self.path.is_empty() { "" } else { " at " };
+        write!(formatter, "{}{at}{}: {}", self.code, self.path, self.message)
+    }
 }
 
 /// Reads one item from its text, strictly: see [`json::parse`].
@@ -55,6 +63,24 @@ pub fn parse_item(value: Value, now: jiff::Timestamp) -> Result<Publish, Publish
     Ok(Publish { payload, context, idempotency_key })
 }
 
+/// Holds a publish that a program built to the rules of one that was parsed:
+/// lengths, sizes, nesting, and no unknown field that has a known one's name.
+///
+/// # Errors
+/// Names the first thing that is wrong.
+pub fn check(publish: &Publish) -> Result<(), PublishItemError> {
+    let text = match serde_json::to_vec(&publish.payload) {
+        Ok(text) => text,
+        Err(error) => return Err(invalid_at("", &error.to_string())),
+    };
+    check_size("", text.len())?;
+    let value = json::parse(&text, NESTING_DEPTH_MAX).map_err(invalid)?;
+    let Value::Object(object) = value else { unreachable!("a payload is an object") };
+    Payload::from_object(object).map_err(invalid)?;
+    check_size("context", publish.context.as_ref().map_or(0, Context::weight_bytes))?;
+    publish.idempotency_key.as_deref().map_or(Ok(()), check_idempotency_key)
+}
+
 fn take_context(item: &mut Map<String, Value>) -> Result<Option<Context>, PublishItemError> {
     let value = match item.remove("context") {
         None | Some(Value::Null) => return Ok(None),
@@ -71,17 +97,19 @@ fn take_context(item: &mut Map<String, Value>) -> Result<Option<Context>, Publis
 }
 
 fn take_idempotency_key(item: &mut Map<String, Value>) -> Result<Option<String>, PublishItemError> {
-    let error = |message: &str| invalid_at("idempotency_key", message);
     match item.remove("idempotency_key") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(key)) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => {
-            Ok(Some(key))
-        }
-        Some(Value::String(_)) => {
-            Err(error(&format!("must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes long")))
-        }
-        Some(_) => Err(error("must be a string")),
+        Some(Value::String(key)) => check_idempotency_key(&key).map(|()| Some(key)),
+        Some(_) => Err(invalid_at("idempotency_key", "must be a string")),
     }
+}
+
+fn check_idempotency_key(key: &str) -> Result<(), PublishItemError> {
+    if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) {
+        return Ok(());
+    }
+    let message = format!("must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes long");
+    Err(invalid_at("idempotency_key", &message))
 }
 
 /// The event of an envelope, which must hold nothing else: what is misspelt

@@ -6,6 +6,9 @@
 mod deadlines;
 pub mod rate;
 
+#[cfg(test)]
+mod tests;
+
 pub use deadlines::{Timeout, Timing};
 
 use deadlines::Deadlines;

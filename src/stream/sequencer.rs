@@ -85,11 +85,14 @@ impl Sequencer {
     fn merged_context(&mut self, payload: &Payload, attached: Context) -> Context {
         let said = payload.own_context().or(attached);
         let Some(incident) = payload.incident_id() else { return said };
-        let remembered = self.contexts.find(incident).cloned().unwrap_or_default();
-        let merged = said.or(remembered);
         // An alert has severity, source and labels of its own, not its incident's.
         let is_alert = matches!(payload, Payload::AlertReceived(_) | Payload::AlertConverted(_));
-        if !is_alert && !merged.is_empty() {
+        let is_news = !is_alert && !said.is_empty();
+        let merged = match self.contexts.find(incident) {
+            Some(remembered) => said.or_cloned(remembered),
+            None => said,
+        };
+        if is_news {
             self.contexts.remember(incident, merged.clone());
         }
         merged

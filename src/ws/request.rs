@@ -79,13 +79,23 @@ impl Request {
 fn refuse_parse(error: httparse::Error, head: &[u8]) -> Refusal {
     match error {
         httparse::Error::TooManyHeaders => Refusal::too_large(),
-        // The preface of HTTP/2 (RFC 9113 section 3.4) is not a request.
-        httparse::Error::Version if !head.starts_with(b"PRI ") => wrong_version(),
+        httparse::Error::Version if names_other_version(head) => wrong_version(),
         httparse::Error::HeaderName => {
             Refusal::bad_request("put a colon right after each header field's name")
         }
         _ => Refusal::bad_request("send a well-formed HTTP/1.1 request"),
     }
+}
+
+/// Whether the first line is a request, but for its version. The preface of HTTP/2
+/// (RFC 9113 section 3.4) only looks like one.
+fn names_other_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut parts = line.split(|&byte| byte == b' ');
+    let (method, _target, version) = (parts.next(), parts.next(), parts.next());
+    method != Some(b"PRI")
+        && version.is_some_and(|version| version.starts_with(b"HTTP/"))
+        && parts.next().is_none()
 }
 
 fn wrong_version() -> Refusal {

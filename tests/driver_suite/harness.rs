@@ -1,10 +1,12 @@
 //! What differs between the drivers: how they are made and who connects to them.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use alarmcast::base::clock::Clock;
+use alarmcast::io::sim::{Faults, SimClient, SimDriver, SimNet};
 use alarmcast::io::socket::{ListenOptions, listen};
 use alarmcast::io::{Driver, DriverConfig, DriverStats, EpollDriver, UringDriver};
 
@@ -140,5 +142,104 @@ impl Client for TcpClient {
         let socket = socket2::Socket::from(self.0);
         socket.set_linger(Some(Duration::ZERO)).unwrap();
         drop(socket);
+    }
+}
+
+pub struct Sim {
+    net: SimNet,
+    driver: SimDriver,
+}
+
+impl Sim {
+    fn on(net: SimNet, config: &DriverConfig) -> Self {
+        Self { driver: net.driver(config), net }
+    }
+}
+
+impl Harness for Sim {
+    type Driver = SimDriver;
+    type Client = SimClient;
+
+    fn new(config: DriverConfig) -> Self {
+        Self::on(SimNet::new(1, Faults::none()), &config)
+    }
+
+    fn driver(&mut self) -> &mut SimDriver {
+        &mut self.driver
+    }
+
+    fn connect(&mut self) -> SimClient {
+        self.net.connect(self.driver.listener())
+    }
+
+    fn clock(&self) -> Clock {
+        self.net.clock()
+    }
+
+    fn stats(&self) -> DriverStats {
+        self.driver.stats()
+    }
+
+    fn invariants(&self) {
+        self.driver.invariants();
+    }
+}
+
+impl Client for SimClient {
+    fn addr(&self) -> SocketAddr {
+        SimClient::addr(self)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        SimClient::write(self, bytes)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        SimClient::read(self, buffer)
+    }
+
+    fn half_close(&mut self) {
+        SimClient::half_close(self);
+    }
+
+    fn reset(self) {
+        SimClient::reset(self);
+    }
+}
+
+thread_local! {
+    /// Of the next rough network on this thread.
+    pub static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A simulated network on which nothing is lost and nothing is easy.
+pub struct RoughSim(Sim);
+
+impl Harness for RoughSim {
+    type Driver = SimDriver;
+    type Client = SimClient;
+
+    fn new(config: DriverConfig) -> Self {
+        Self(Sim::on(SimNet::new(SEED.get(), Faults::rough()), &config))
+    }
+
+    fn driver(&mut self) -> &mut SimDriver {
+        self.0.driver()
+    }
+
+    fn connect(&mut self) -> SimClient {
+        self.0.connect()
+    }
+
+    fn clock(&self) -> Clock {
+        self.0.clock()
+    }
+
+    fn stats(&self) -> DriverStats {
+        self.0.stats()
+    }
+
+    fn invariants(&self) {
+        self.0.invariants();
     }
 }

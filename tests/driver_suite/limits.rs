@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use alarmcast::io::{DriverConfig, Op, Outcome, Socket, Token};
 
-use crate::harness::{Client, Harness};
+use crate::harness::{Client, Harness, RoughSim, SEED};
 use crate::world::{World, errno, pattern, read_some, tiny, write_some};
 
 crate::on_every_driver!(
@@ -10,6 +10,15 @@ crate::on_every_driver!(
     more_operations_than_the_queue_holds_all_complete,
     a_flood_of_receives_on_one_socket_does_not_starve_the_others,
 );
+
+/// The same on a network where nothing is easy.
+#[test]
+fn two_hundred_connections_play_ping_pong_on_rough_networks() {
+    for seed in 0..3 {
+        SEED.set(seed);
+        two_hundred_connections_play_ping_pong_on_tiny_rings::<RoughSim>();
+    }
+}
 
 /// One client's share of a game of ping-pong.
 struct Player<C> {

@@ -8,6 +8,7 @@ mod harness;
 mod interruptions;
 mod limits;
 mod receives;
+mod refusals;
 mod sends;
 mod waits;
 mod world;
@@ -17,6 +18,14 @@ mod world;
 macro_rules! on_every_driver {
     ($($test:ident),+ $(,)?) => {
         $crate::on_real_drivers!($($test),+);
+        mod sim {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test::<$crate::harness::Sim>();
+                }
+            )+
+        }
     };
 }
 

@@ -14,6 +14,7 @@ crate::on_every_driver!(
     a_shutdown_ends_a_blocked_send_and_gives_its_buffer_back,
     a_cancelled_send_gives_its_buffer_back,
     bytes_that_the_kernel_took_before_a_shutdown_still_arrive,
+    ending_our_direction_leaves_the_peers_open,
     dropping_the_driver_with_everything_in_flight_frees_every_buffer,
 );
 
@@ -144,6 +145,23 @@ fn bytes_that_the_kernel_took_before_a_shutdown_still_arrive<H: Harness>() {
         world.turn();
     }
     assert_eq!(received, b"goodbye"[..sent]);
+}
+
+fn ending_our_direction_leaves_the_peers_open<H: Harness>() {
+    let mut world = World::<H>::new(roomy());
+    let (socket, mut client) = world.connection();
+    let recv = world.push(Op::Recv(socket));
+    let shutdown = world.push(Op::Shutdown(socket, Shutdown::Write));
+    assert!(matches!(world.outcome(shutdown), Outcome::ShutDown));
+    while read_some(&mut client, 100).is_some() {
+        world.turn();
+    }
+    client.write(b"late").unwrap();
+    match world.outcome(recv) {
+        Outcome::Received { bytes, .. } => assert_eq!(&bytes[..1], b"l"),
+        other => panic!("{other:?}"),
+    }
+    world.close(socket, &[recv]);
 }
 
 fn dropping_the_driver_with_everything_in_flight_frees_every_buffer<H: Harness>() {

@@ -15,11 +15,17 @@ crate::on_every_driver!(
 
 fn a_wait_returns_at_its_deadline_with_nothing<H: Harness>() {
     let mut world = World::<H>::new(roomy());
+    let (socket, mut client) = world.connection();
     world.push(Op::Accept);
+    let recv = world.push(Op::Recv(socket));
+    client.write(b"drained before").unwrap();
+    assert!(matches!(world.outcome(recv), Outcome::Received { .. }));
+    let enters = world.harness.stats().enters;
     let deadline = world.now() + Duration::from_millis(30);
     while world.now() < deadline {
         assert_eq!(world.turn_until(Some(deadline)), 0);
     }
+    assert!(world.harness.stats().enters - enters < 10, "an idle driver is spinning");
 }
 
 fn a_deadline_in_the_past_returns_what_is_ready<H: Harness>() {

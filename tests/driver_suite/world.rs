@@ -157,10 +157,14 @@ impl<H: Harness> World<H> {
         (socket, client)
     }
 
-    pub fn accepted(&mut self, accept: Token) -> (Socket, SocketAddr) {
-        match self.outcome(accept) {
-            Outcome::Accepted { socket, peer } => (socket, peer),
-            other => panic!("not accepted: {other:?}"),
+    /// Whom an accept brought; one that found no descriptor is pushed again.
+    pub fn accepted(&mut self, mut accept: Token) -> (Socket, SocketAddr) {
+        loop {
+            match self.outcome(accept) {
+                Outcome::Accepted { socket, peer } => return (socket, peer),
+                other => assert_eq!(errno(&other), Some(libc::EMFILE), "{other:?}"),
+            }
+            accept = self.push(Op::Accept);
         }
     }
 

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use serde::de::IgnoredAny;
 
 use crate::cli::Failure;
+use crate::control::Nesting;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -185,43 +186,6 @@ impl<R: Read> Items<R> {
         Failure::new(format!(
             "the event that begins in line {line} has more than {bytes_max} bytes"
         ))
-    }
-}
-
-/// Follows brackets and strings.
-#[derive(Debug, Default)]
-struct Nesting {
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
-}
-
-impl Nesting {
-    const fn is_open(&self) -> bool {
-        self.depth > 0 || self.in_string
-    }
-
-    /// Takes the next byte; true if it closes the outermost bracket.
-    fn closes(&mut self, byte: u8) -> bool {
-        if self.in_string {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' => self.escaped = true,
-                b'"' => self.in_string = false,
-                _ => {}
-            }
-            return false;
-        }
-        match byte {
-            b'"' => self.in_string = true,
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => {
-                self.depth = self.depth.saturating_sub(1);
-                return self.depth == 0;
-            }
-            _ => {}
-        }
-        false
     }
 }
 

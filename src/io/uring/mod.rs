@@ -6,6 +6,8 @@
 mod accept;
 mod buffers;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 use std::io;
@@ -171,10 +173,12 @@ impl UringDriver {
                 let length = u32::try_from(bytes.len()).unwrap_or(i32::MAX as u32);
                 opcode::Send::new(fixed, bytes.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build()
             }
-            Kind::Close => opcode::Close::new(fixed).build(),
-            Kind::Shutdown | Kind::Accept | Kind::Internal => {
-                unreachable!("{kind:?} has no socket, or a direction")
+            Kind::Shutdown => {
+                let how = direction(self.held.table.direction(socket));
+                opcode::Shutdown::new(fixed, how).build()
             }
+            Kind::Close => opcode::Close::new(fixed).build(),
+            Kind::Accept | Kind::Internal => unreachable!("{kind:?} has no socket"),
         }
     }
 
@@ -312,13 +316,7 @@ impl Driver for UringDriver {
             }
             Op::Recv(socket) => (Kind::Recv, *socket),
             Op::Send(socket, _) => (Kind::Send, *socket),
-            Op::Shutdown(socket, how) => {
-                let (socket, how) = (*socket, *how);
-                self.held.table.begin(token, op);
-                let entry = opcode::Shutdown::new(Fixed(socket.0), direction(how)).build();
-                self.stage(entry, socket_token(Kind::Shutdown, socket));
-                return Ok(());
-            }
+            Op::Shutdown(socket, _) => (Kind::Shutdown, *socket),
             Op::Close(socket) => (Kind::Close, *socket),
         };
         self.held.table.begin(token, op);
@@ -357,9 +355,10 @@ impl Drop for UringDriver {
         let ended = self.end_everything();
         let submitter = self.ring.submitter();
         // Closes the sockets now; the ring's own end would do it some time later.
-        let _ = submitter.unregister_files();
-        let unregistered = self.held.buffers.unregister(&submitter).is_ok();
-        if ended && unregistered {
+        let is_free = ended
+            && submitter.unregister_files().is_ok()
+            && self.held.buffers.unregister(&submitter).is_ok();
+        if is_free {
             // SAFETY: dropped once, here. No operation is in flight and the buffer ring is
             // unregistered, so that the kernel knows none of this memory.
             unsafe { ManuallyDrop::drop(&mut self.held) };

@@ -1,0 +1,3 @@
+//! Events from systems that already know how to call somebody.
+
+pub mod alertmanager;

@@ -1,0 +1,113 @@
+use std::collections::VecDeque;
+
+use crate::base::clock::Instant;
+
+/// One direction of a connection: bytes that arrive some time after they were written, in
+/// order, with bounded room.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    segments: VecDeque<Segment>,
+    held_bytes: usize,
+    bytes_max: usize,
+    /// Nothing written later arrives before this.
+    last_arrival: Instant,
+    /// When the end arrives, after which nothing can be written.
+    end: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    arrival: Instant,
+    bytes: Vec<u8>,
+    read: usize,
+}
+
+impl Pipe {
+    pub fn new(bytes_max: usize) -> Self {
+        let last_arrival = Instant::default();
+        Self { segments: VecDeque::new(), held_bytes: 0, bytes_max, last_arrival, end: None }
+    }
+
+    pub fn room(&self) -> usize {
+        if self.end.is_some() { 0 } else { self.bytes_max - self.held_bytes }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Takes what there is room for; how much that was.
+    pub fn write(&mut self, bytes: &[u8], arrival: Instant) -> usize {
+        let count = bytes.len().min(self.room());
+        if count > 0 {
+            self.last_arrival = self.last_arrival.max(arrival);
+            let bytes = bytes[..count].to_vec();
+            self.segments.push_back(Segment { arrival: self.last_arrival, bytes, read: 0 });
+            self.held_bytes += count;
+        }
+        count
+    }
+
+    pub fn end(&mut self, arrival: Instant) {
+        let arrival = self.last_arrival.max(arrival);
+        self.end.get_or_insert(arrival);
+    }
+
+    /// What has arrived, or zero at the end; `None` while there is neither.
+    pub fn read(&mut self, buffer: &mut [u8], now: Instant) -> Option<usize> {
+        let mut count = 0;
+        while count < buffer.len() {
+            let Some(segment) = self.segments.front_mut() else { break };
+            if segment.arrival > now {
+                break;
+            }
+            let rest = &segment.bytes[segment.read..];
+            let part = rest.len().min(buffer.len() - count);
+            buffer[count..count + part].copy_from_slice(&rest[..part]);
+            count += part;
+            segment.read += part;
+            if segment.read == segment.bytes.len() {
+                self.segments.pop_front();
+            }
+        }
+        self.held_bytes -= count;
+        (count > 0 || self.is_at_end(now)).then_some(count)
+    }
+
+    /// Whether a read would say something.
+    pub fn is_readable(&self, now: Instant) -> bool {
+        self.segments.front().is_some_and(|segment| segment.arrival <= now) || self.is_at_end(now)
+    }
+
+    pub fn is_at_end(&self, now: Instant) -> bool {
+        self.segments.is_empty() && self.end.is_some_and(|end| end <= now)
+    }
+
+    /// When the next bytes, or the end, arrive after `now`.
+    pub fn next_arrival(&self, now: Instant) -> Option<Instant> {
+        let bytes = self.segments.iter().map(|segment| segment.arrival);
+        bytes.chain(self.end).find(|arrival| *arrival > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_arrive_in_order_although_later_ones_are_quicker_and_the_end_comes_last() {
+        let at = Instant::from_nanos;
+        let mut pipe = Pipe::new(8);
+        assert_eq!(pipe.write(b"slow", at(9)), 4);
+        assert_eq!(pipe.write(b"quick", at(3)), 4, "no more room");
+        pipe.end(at(4));
+        let mut buffer = [0; 16];
+        assert_eq!(pipe.read(&mut buffer, at(8)), None);
+        assert_eq!(pipe.next_arrival(at(8)), Some(at(9)));
+        assert_eq!(pipe.read(&mut buffer[..5], at(9)), Some(5));
+        assert_eq!(pipe.read(&mut buffer[5..], at(9)), Some(3));
+        assert_eq!(&buffer[..8], b"slowquic");
+        assert_eq!(pipe.read(&mut buffer, at(9)), Some(0));
+        assert_eq!(pipe.write(b"x", at(9)), 0);
+    }
+}

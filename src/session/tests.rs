@@ -1,0 +1,187 @@
+use std::time::Duration;
+
+use super::*;
+
+const TIMING: Timing = Timing {
+    handshake: Duration::from_secs(10),
+    heartbeat_interval: Duration::from_secs(30),
+    heartbeat_timeout: Duration::from_secs(20),
+    idle: Duration::from_secs(300),
+    write: Duration::from_secs(15),
+    close: Duration::from_secs(5),
+    end: Duration::from_secs(1),
+};
+const REQUEST: &[u8] = b"GET /ws HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+fn at(seconds: u64) -> Instant {
+    Instant::from_nanos(seconds * 1_000_000_000)
+}
+
+fn accepted() -> Session {
+    Session::new(Limits { message_bytes_max: 1024, fragments_max: 8 }, at(0), &TIMING)
+}
+
+fn open() -> Session {
+    let mut session = accepted();
+    assert_eq!(feed(&mut session, REQUEST), ["upgrade"]);
+    session
+}
+
+/// A masked frame with a mask of zero, so that the payload stays readable.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// What `bytes` amount to, in words; opens the session when it asks for that.
+fn feed(session: &mut Session, bytes: &[u8]) -> Vec<String> {
+    let mut bytes = bytes.to_vec();
+    let mut input = &mut bytes[..];
+    let mut seen = Vec::new();
+    while let Some(next) = session.poll_input(&mut input) {
+        let is_upgrade = matches!(next, Input::Upgrade(_));
+        seen.push(match next {
+            Input::Upgrade(_) => "upgrade".to_owned(),
+            Input::Refused(refusal) => format!("refused {}", refusal.status),
+            Input::Text(text) => format!("text {text}"),
+            Input::Binary(bytes) => format!("binary {}", bytes.len()),
+            Input::Ping(payload) => format!("ping {}", payload.len()),
+            Input::PeerCloses { code } => format!("peer closes {code:?}"),
+            Input::PeerClosed => "peer closed".to_owned(),
+            Input::Violation(violation) => format!("violation {}", violation.code),
+            Input::Nothing => continue,
+        });
+        if is_upgrade {
+            session.open(at(0), &TIMING);
+        }
+    }
+    assert!(input.is_empty(), "everything is used up");
+    seen
+}
+
+fn timeouts(session: &mut Session, now: Instant) -> Vec<Timeout> {
+    std::iter::from_fn(|| session.handle_timeout(now, &TIMING)).collect()
+}
+
+#[test]
+fn frames_behind_the_handshake_in_one_segment_are_not_lost() {
+    let mut session = accepted();
+    let segment = [REQUEST, &masked(0x81, b"first"), &masked(0x81, b"second")].concat();
+    assert_eq!(feed(&mut session, &segment), ["upgrade", "text first", "text second"]);
+}
+
+#[test]
+fn the_handshake_deadline_is_absolute() {
+    let mut session = accepted();
+    for second in 1..10 {
+        assert!(feed(&mut session, &REQUEST[second..=second]).is_empty());
+        session.handle_received(at(second as u64), &TIMING);
+        assert_eq!(timeouts(&mut session, at(second as u64)), []);
+    }
+    assert_eq!(timeouts(&mut session, at(10)), [Timeout::Handshake]);
+}
+
+#[test]
+fn a_refused_handshake_ends_the_session() {
+    let mut session = accepted();
+    assert_eq!(feed(&mut session, b"PUT /ws HTTP/1.1\r\nHost: here\r\n\r\n"), ["refused 405"]);
+    assert!(session.is_ended());
+    assert!(feed(&mut session, REQUEST).is_empty(), "a second request is not answered");
+    assert_eq!(session.next_deadline(), None);
+}
+
+#[test]
+fn a_quiet_peer_is_pinged_and_given_up_when_it_stays_quiet() {
+    let mut session = open();
+    assert_eq!(session.next_deadline(), Some(at(30)));
+    assert_eq!(timeouts(&mut session, at(29)), []);
+    assert_eq!(timeouts(&mut session, at(30)), [Timeout::Ping]);
+    assert_eq!(timeouts(&mut session, at(49)), []);
+    assert_eq!(timeouts(&mut session, at(50)), [Timeout::HeartbeatMissed]);
+    assert_eq!(session.next_deadline(), None);
+}
+
+#[test]
+fn a_pong_keeps_the_connection_for_ever() {
+    let mut session = open();
+    for minute in 1..60 {
+        let now = at(minute * 60);
+        assert_eq!(timeouts(&mut session, now), [Timeout::Ping]);
+        assert!(feed(&mut session, &masked(0x8A, b"")).is_empty());
+        session.handle_received(now, &TIMING);
+    }
+}
+
+#[test]
+fn a_server_that_was_stopped_does_not_take_its_peers_for_dead() {
+    let mut session = open();
+    // Stopped at second 10, continued at 100: the ping goes out late, and its answer has the
+    // whole time from then on.
+    assert_eq!(timeouts(&mut session, at(100)), [Timeout::Ping]);
+    assert_eq!(timeouts(&mut session, at(119)), []);
+}
+
+#[test]
+fn without_a_heartbeat_the_idle_timeout_finds_dead_peers() {
+    let timing = Timing { heartbeat_interval: Duration::ZERO, ..TIMING };
+    let limits = Limits { message_bytes_max: 1024, fragments_max: 8 };
+    let mut session = Session::new(limits, at(0), &timing);
+    let mut request = REQUEST.to_vec();
+    assert!(matches!(session.poll_input(&mut &mut request[..]), Some(Input::Upgrade(_))));
+    session.open(at(0), &timing);
+    assert_eq!(session.next_deadline(), Some(at(300)));
+    assert_eq!(session.handle_timeout(at(300), &timing), Some(Timeout::Idle));
+}
+
+#[test]
+fn a_send_without_progress_times_out_and_progress_pushes_that_forward() {
+    let mut session = open();
+    session.handle_send_progress(at(1), &TIMING);
+    assert_eq!(session.next_deadline(), Some(at(16)));
+    session.handle_send_progress(at(10), &TIMING);
+    assert_eq!(timeouts(&mut session, at(16)), []);
+    assert_eq!(timeouts(&mut session, at(25)), [Timeout::Write]);
+    session.handle_send_progress(at(26), &TIMING);
+    session.handle_send_done();
+    assert_eq!(session.next_deadline(), Some(at(30)), "only the heartbeat is left");
+}
+
+#[test]
+fn the_peers_close_is_told_with_its_code_and_ends_the_session() {
+    let mut session = open();
+    let close = masked(0x88, &[0x03, 0xE8, b'b', b'y', b'e']);
+    let segment = [masked(0x81, b"last"), close, masked(0x81, b"too late")].concat();
+    assert_eq!(feed(&mut session, &segment), ["text last", "peer closes Some(1000)"]);
+    assert!(session.is_ended());
+}
+
+#[test]
+fn after_our_close_only_the_peers_counts() {
+    let mut session = open();
+    session.begin_close(at(40), &TIMING);
+    assert!(!session.is_open());
+    assert!(feed(&mut session, &masked(0x81, b"ignored")).is_empty());
+    session.handle_received(at(44), &TIMING);
+    assert_eq!(session.next_deadline(), Some(at(45)), "chatter does not push the deadline");
+    assert_eq!(feed(&mut session, &masked(0x88, b"")), ["peer closed"]);
+    assert!(session.is_ended());
+}
+
+#[test]
+fn a_peer_that_does_not_answer_our_close_is_given_up() {
+    let mut session = open();
+    session.begin_close(at(40), &TIMING);
+    assert_eq!(timeouts(&mut session, at(44)), []);
+    assert_eq!(timeouts(&mut session, at(45)), [Timeout::Close]);
+}
+
+#[test]
+fn a_violation_ends_the_session_and_what_follows_is_thrown_away() {
+    let mut session = open();
+    let segment = [&[0x81, 0x01, b'x'][..], &masked(0x81, b"unread")].concat();
+    assert_eq!(feed(&mut session, &segment), ["violation 1002"]);
+    assert!(feed(&mut session, &masked(0x81, b"unread")).is_empty());
+}

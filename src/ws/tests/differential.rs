@@ -1,0 +1,142 @@
+//! Our decoder against tungstenite's server, on the same streams.
+//!
+//! The two differ on purpose in this: tungstenite accepts a length in more bytes
+//! than it needs; it turns a close code that is not allowed (to it, 1014 too) into
+//! 1002 and delivers it; it knows no limit on fragments; and it judges a frame only
+//! when all of it has arrived, which is why it is given padding before it must
+//! agree that something is refused.
+
+use std::io::{self, Read, Write};
+
+use proptest::prelude::*;
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message};
+
+use super::*;
+
+const LIMITS: Limits = Limits { message_bytes_max: 4096, fragments_max: u32::MAX };
+/// More than any frame within the limits still lacks.
+const PADDING_BYTES: usize = LIMITS.message_bytes_max + 14;
+
+/// A peer that has sent all that it will for now, and takes everything.
+struct Peer<'a>(&'a [u8]);
+
+impl Read for Peer<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            bytes => Ok(bytes),
+        }
+    }
+}
+
+impl Write for Peer<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What tungstenite delivers, and whether it refuses the stream then.
+fn oracle(data: &[u8]) -> (Vec<String>, bool) {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(256)
+        .max_message_size(Some(LIMITS.message_bytes_max))
+        .max_frame_size(Some(LIMITS.message_bytes_max));
+    let mut context = WebSocketContext::new(Role::Server, Some(config));
+    let mut peer = Peer(data);
+    let mut messages = Vec::new();
+    loop {
+        match context.read(&mut peer) {
+            Ok(message) => messages.push(shown(as_ours(&message))),
+            Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => return (messages, false),
+            Err(Error::ConnectionClosed) => return (messages, false),
+            Err(_) => return (messages, true),
+        }
+    }
+}
+
+fn as_ours(message: &Message) -> Incoming<'_> {
+    match message {
+        Message::Text(text) => Incoming::Text(text),
+        Message::Binary(data) => Incoming::Binary(data),
+        Message::Ping(data) => Incoming::Ping(data),
+        Message::Pong(data) => Incoming::Pong(data),
+        Message::Close(close) => Incoming::Close(
+            close.as_ref().map(|close| (u16::from(close.code), close.reason.as_str())),
+        ),
+        Message::Frame(_) => panic!("reading gives no raw frames"),
+    }
+}
+
+fn agree(data: &[u8]) -> Result<(), TestCaseError> {
+    let mut decoder = Decoder::new(LIMITS);
+    let mut copy = data.to_vec();
+    let mut rest = &mut copy[..];
+    let mut ours = Vec::new();
+    let violation = loop {
+        match decoder.next(&mut rest) {
+            // One of the differences.
+            Ok(Some(Incoming::Close(Some((1014, _))))) => return Ok(()),
+            Ok(Some(incoming)) => ours.push(shown(incoming)),
+            Ok(None) => break None,
+            Err(violation) => break Some(violation),
+        }
+    };
+    let Some(violation) = violation else {
+        prop_assert_eq!(oracle(data), (ours, false));
+        return Ok(());
+    };
+    if violation.reason.contains("fewest bytes") || violation.reason.contains("close code") {
+        return Ok(());
+    }
+    let padded = [data, &[0; PADDING_BYTES]].concat();
+    prop_assert_eq!(oracle(&padded), (ours, true), "{}", violation);
+    Ok(())
+}
+
+/// Mostly sensible frames in any order.
+fn stream() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = prop_oneof![
+        8 => Just(TEXT), 6 => Just(BINARY), 8 => Just(CONTINUE),
+        3 => Just(PING), 3 => Just(PONG), 1 => Just(CLOSE), 1 => 0_u8..16,
+    ];
+    let flags = prop_oneof![12 => Just(FIN), 8 => Just(0), 1 => (0_u8..16).prop_map(|b| b << 4)];
+    let payload = prop_oneof![
+        6 => "\\PC{0,60}".prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 0..200),
+        1 => (0_usize..4200).prop_map(|bytes| vec![b'x'; bytes]),
+        1 => (900_u16..5100).prop_map(|code| code.to_be_bytes().to_vec()),
+    ];
+    let frame = (opcode, flags, payload)
+        .prop_map(|(opcode, flags, payload)| client_frame(opcode | flags, &payload));
+    prop::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn both_take_and_refuse_the_same_streams(data in stream()) {
+        agree(&data)?;
+    }
+
+    #[test]
+    fn both_take_and_refuse_the_same_damaged_streams(
+        mut data in stream(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        for (index, value) in damage {
+            if !data.is_empty() {
+                let index = index.index(data.len());
+                data[index] = value;
+            }
+        }
+        data.truncate(cut.index(data.len() + 1));
+        agree(&data)?;
+    }
+}

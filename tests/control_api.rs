@@ -1,0 +1,633 @@
+//! The control plane over real sockets, with a real hub and a shard that only listens.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use alarmcast::base::clock::Clock;
+use alarmcast::base::lifecycle::{Lifecycle, Stage};
+use alarmcast::base::limits::{
+    PUBLISH_BATCH_EVENTS_MAX, PUBLISH_BODY_BYTES_MAX, PUBLISHED_EVENT_BYTES_MAX,
+};
+use alarmcast::config::Config;
+use alarmcast::control;
+use alarmcast::hub::{Hub, HubSettings, Publisher};
+use alarmcast::io::Waker;
+use alarmcast::shard::stats::{Histograms, ShardStats};
+use alarmcast::shard::{Handle, Inbox, Request};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+const EVENTS: &str = "/api/v1/events";
+const ALERTMANAGER: &str = "/api/v1/webhooks/alertmanager";
+
+/// A control plane before a hub, and a shard that keeps what it is handed.
+struct Plane {
+    address: SocketAddr,
+    lifecycle: Lifecycle,
+    publisher: Publisher,
+    stats: Arc<ShardStats>,
+    delivered: Arc<Mutex<Vec<Value>>>,
+    deaf: Arc<AtomicBool>,
+    /// Runs only while it is here.
+    hub: Option<JoinHandle<()>>,
+    shard: Option<JoinHandle<()>>,
+    server: Option<JoinHandle<()>>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+struct Options {
+    ingest_events_max: usize,
+    hub_runs: bool,
+    config: Config,
+    fallback: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ingest_events_max: 20_000,
+            hub_runs: true,
+            config: Config::default(),
+            fallback: None,
+        }
+    }
+}
+
+fn start(options: Options) -> Plane {
+    let lifecycle = Lifecycle::new();
+    let clock = Clock::System;
+    let settings = HubSettings {
+        epoch: "test".into(),
+        ingest_events_max: options.ingest_events_max,
+        drain_timeout: Duration::from_secs(1),
+    };
+    let hub = Hub::new(settings, lifecycle.clone(), clock.clone());
+    let publisher = hub.publisher();
+    let stats = Arc::new(ShardStats::default());
+    let delivered = Arc::new(Mutex::new(Vec::new()));
+    let deaf = Arc::new(AtomicBool::new(false));
+    let inbox = Arc::new(Inbox::new(1_000));
+    let shard = listening_shard(&inbox, &delivered, &deaf, &lifecycle, hub.waker());
+    let thread = shard.thread().clone();
+    let waker = Waker::new(move || thread.unpark());
+    waker.park();
+    let handle = Handle::new(0, "sim", Arc::clone(&stats), inbox, waker);
+    let context = control::Context {
+        publisher: publisher.clone(),
+        shards: vec![handle.clone()],
+        lifecycle: lifecycle.clone(),
+        clock,
+        config: Arc::new(options.config),
+        driver: "sim",
+        driver_fallback_reason: options.fallback,
+    };
+    let hub = options.hub_runs.then(|| thread::spawn(move || hub.run(vec![handle])));
+    let (stop, stopped) = oneshot::channel();
+    let (address, server) = serve(context, stopped);
+    lifecycle.advance(Stage::Serving);
+    Plane {
+        address,
+        lifecycle,
+        publisher,
+        stats,
+        delivered,
+        deaf,
+        hub,
+        shard: Some(shard),
+        server: Some(server),
+        stop: Some(stop),
+    }
+}
+
+fn serve(
+    context: control::Context,
+    stopped: oneshot::Receiver<()>,
+) -> (SocketAddr, JoinHandle<()>) {
+    let (bound, address) = std::sync::mpsc::channel();
+    let server = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            bound.send(listener.local_addr().expect("bound")).expect("awaited");
+            let stop = async { drop(stopped.await) };
+            control::serve(listener, context, stop).await.expect("served");
+        });
+    });
+    (address.recv().expect("bound"), server)
+}
+
+fn listening_shard(
+    inbox: &Arc<Inbox>,
+    delivered: &Arc<Mutex<Vec<Value>>>,
+    deaf: &Arc<AtomicBool>,
+    lifecycle: &Lifecycle,
+    hub: Waker,
+) -> JoinHandle<()> {
+    let (inbox, delivered) = (Arc::clone(inbox), Arc::clone(delivered));
+    let (deaf, lifecycle) = (Arc::clone(deaf), lifecycle.clone());
+    thread::spawn(move || {
+        while lifecycle.stage() < Stage::Stopped {
+            while let Some(event) = inbox.pop_event() {
+                let payload = serde_json::to_value(&event.event.payload).expect("JSON");
+                delivered.lock().expect("no panic").push(payload);
+            }
+            if inbox.relieve() {
+                hub.wake();
+            }
+            match inbox.pop_request() {
+                Some(Request::Histograms(answer)) if !deaf.load(Ordering::Acquire) => {
+                    let _ = answer.send(Box::new(some_histograms()));
+                }
+                // Kept unanswered, as a stuck shard would.
+                Some(request) => std::mem::forget(request),
+                None => thread::park_timeout(Duration::from_millis(1)),
+            }
+        }
+    })
+}
+
+fn some_histograms() -> Histograms {
+    let mut histograms = Histograms::new();
+    histograms.delivery[0].record(2_000_000).expect("in range");
+    histograms.delivery[3].record(40_000_000).expect("in range");
+    histograms.session.record(7_000_000_000).expect("in range");
+    histograms
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.lifecycle.advance(Stage::Stopped);
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        for thread in [self.hub.take(), self.shard.take(), self.server.take()] {
+            let ended = thread.map(JoinHandle::join);
+            assert!(ended.is_none_or(|ended| ended.is_ok()) || thread::panicking());
+        }
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: ureq::http::HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+impl Plane {
+    fn agent() -> ureq::Agent {
+        ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent()
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        let url = format!("http://{}{path}", self.address);
+        read(Self::agent().get(&url).call().expect("answered"))
+    }
+
+    fn post(&self, path: &str, kind: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.post_with(path, &[("content-type", kind)], body)
+    }
+
+    fn post_with(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
+        let mut request = Self::agent().post(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.send(body.as_ref()).expect("answered"))
+    }
+
+    fn post_json(&self, path: &str, body: &Value) -> Answer {
+        self.post(path, "application/json", body.to_string())
+    }
+
+    /// What the shard was handed, once it is `count` events.
+    fn delivered(&self, count: usize) -> Vec<Value> {
+        loop {
+            let delivered = self.delivered.lock().expect("no panic").clone();
+            if delivered.len() >= count {
+                return delivered;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+fn read(mut response: ureq::http::Response<ureq::Body>) -> Answer {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let text = response.body_mut().read_to_string().expect("text");
+    Answer { status, headers, text }
+}
+
+fn system_event(message: &str) -> Value {
+    json!({ "event_type": "system_event", "category": "test", "message": message })
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, code: &str) -> Value {
+    let body = answer.json();
+    assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)), "{}", answer.text);
+    assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()));
+    body
+}
+
+#[test]
+fn one_event_is_answered_by_its_id_and_place() {
+    let plane = start(Options::default());
+    let first = plane.post_json(EVENTS, &system_event("one"));
+    assert_eq!(first.status, 200, "{}", first.text);
+    assert_eq!(first.json()["seq"], 1);
+    assert_eq!(first.json()["message_id"].as_str().map(str::len), Some(36));
+    assert_eq!(first.json().get("duplicate"), None);
+    let envelope = json!({ "event": system_event("two"), "context": { "severity": "P1" } });
+    assert_eq!(plane.post_json(EVENTS, &envelope).json()["seq"], 2);
+    let messages: Vec<Value> =
+        plane.delivered(2).iter().map(|event| event["message"].clone()).collect();
+    assert_eq!(messages, ["one", "two"]);
+}
+
+#[test]
+fn an_event_spread_over_lines_is_still_one() {
+    let plane = start(Options::default());
+    let text = serde_json::to_string_pretty(&system_event("pretty")).expect("JSON");
+    let answer = plane.post(EVENTS, "application/json; charset=utf-8", text);
+    assert_eq!((answer.status, answer.json()["seq"].as_u64()), (200, Some(1)));
+}
+
+#[test]
+fn the_good_items_of_an_array_are_published_in_order() {
+    let plane = start(Options::default());
+    let wrong = json!({ "event_type": "incident_created", "incident": {
+        "id": "018f0000-0000-7000-8000-000000000001", "severity": "P9", "source": "s", "title": "t",
+    }});
+    let answer = plane.post_json(EVENTS, &json!([system_event("a"), wrong, system_event("b"), 7]));
+    assert_eq!(answer.status, 207, "{}", answer.text);
+    let body = answer.json();
+    assert_eq!((body["accepted"].as_u64(), body["rejected"].as_u64()), (Some(2), Some(2)));
+    let results = &body["results"];
+    assert_eq!((&results[0]["index"], &results[0]["seq"]), (&json!(0), &json!(1)));
+    assert_eq!(results[1]["error"]["code"], "INVALID_MESSAGE");
+    assert_eq!(results[1]["error"]["path"], "incident.severity");
+    assert_eq!((&results[2]["index"], &results[2]["seq"]), (&json!(2), &json!(2)));
+    assert_eq!(results[3]["index"], 3);
+    assert_eq!(plane.delivered(2).len(), 2);
+}
+
+#[test]
+fn lines_are_taken_by_content_type_or_by_sight() {
+    let plane = start(Options::default());
+    let lines = format!("{}\n\n{}\n", system_event("a"), system_event("b"));
+    for (kind, seq) in
+        [("application/x-ndjson", 1), ("application/jsonl", 3), ("application/json", 5)]
+    {
+        let answer = plane.post(EVENTS, kind, &lines);
+        assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
+        assert_eq!(answer.json()["results"][0]["seq"], seq, "{kind}");
+        assert_eq!(answer.json()["accepted"], 2, "{kind}");
+    }
+    let one = plane.post(EVENTS, "application/x-ndjson", system_event("c").to_string());
+    assert_eq!(one.json()["results"][0]["seq"], 7);
+}
+
+#[test]
+fn an_array_without_a_good_item_is_refused_and_an_empty_one_is_not() {
+    let plane = start(Options::default());
+    let answer = plane.post_json(EVENTS, &json!([{}, 1]));
+    assert_eq!((answer.status, &answer.json()["rejected"]), (400, &json!(2)));
+    let answer = plane.post_json(EVENTS, &json!([]));
+    assert_eq!((answer.status, &answer.json()["accepted"]), (200, &json!(0)));
+    assert_eq!(plane.publisher.stats().newest_seq.get(), 0);
+}
+
+#[test]
+fn a_wrong_event_is_refused_with_its_path() {
+    let plane = start(Options::default());
+    for (event, path) in [
+        (
+            json!({ "event_type": "alert_received", "alert": {
+            "id": "no uuid", "severity": "P1", "source": "s", "title": "t" } }),
+            "alert.id",
+        ),
+        (json!({ "event": { "event_type": "comment_added", "author": 3 } }), "event"),
+        (json!({ "event_type": "system_event" }), ""),
+        (json!({ "event_type": "nothing" }), "event_type"),
+    ] {
+        let body = refused(&plane.post_json(EVENTS, &event), 400, "INVALID_MESSAGE");
+        let said = body["path"].as_str().unwrap_or_default();
+        assert!(said.starts_with(path), "{event}: {said}");
+    }
+    for text in ["", "nonsense", "{", "[{}", "{\"a\":1,\"a\":2}", "\u{feff}{}", "1e400"] {
+        refused(&plane.post(EVENTS, "application/json", text), 400, "INVALID_MESSAGE");
+    }
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let answer = plane.post(EVENTS, "application/json", format!("{{\"event\":{deep}}}"));
+    refused(&answer, 400, "INVALID_MESSAGE");
+}
+
+#[test]
+fn the_same_idempotency_key_is_published_once() {
+    let plane = start(Options::default());
+    let kind = ("content-type", "application/json");
+    let body = system_event("once").to_string();
+    let first = plane.post_with(EVENTS, &[kind, ("Idempotency-Key", "k1")], &body).json();
+    let second = plane.post_with(EVENTS, &[kind, ("Idempotency-Key", "k1")], &body);
+    assert_eq!(second.status, 200);
+    assert_eq!(second.json()["message_id"], first["message_id"]);
+    assert_eq!(second.json()["duplicate"], true);
+    let mut inside = system_event("once");
+    inside["idempotency_key"] = json!("k1");
+    assert_eq!(plane.post_json(EVENTS, &inside).json()["seq"], first["seq"]);
+    let both = plane.post_with(EVENTS, &[kind, ("Idempotency-Key", "k2")], inside.to_string());
+    assert_eq!(refused(&both, 400, "INVALID_MESSAGE")["path"], "idempotency_key");
+    let several = format!("[{body},{body}]");
+    let several = plane.post_with(EVENTS, &[kind, ("Idempotency-Key", "k3")], several);
+    refused(&several, 400, "INVALID_MESSAGE");
+    let long = "x".repeat(257);
+    let long = plane.post_with(EVENTS, &[kind, ("Idempotency-Key", &long)], &body);
+    refused(&long, 400, "INVALID_MESSAGE");
+}
+
+#[test]
+fn only_json_is_taken_and_it_must_be_called_so() {
+    let plane = start(Options::default());
+    let body = system_event("x").to_string();
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx"] {
+        refused(&plane.post(EVENTS, kind, &body), 415, "UNSUPPORTED");
+        refused(&plane.post(ALERTMANAGER, kind, &body), 415, "UNSUPPORTED");
+    }
+    refused(&plane.post_with(EVENTS, &[("content-type", "")], &body), 415, "UNSUPPORTED");
+    refused(&plane.post(ALERTMANAGER, "application/x-ndjson", &body), 415, "UNSUPPORTED");
+}
+
+#[test]
+fn sizes_are_bounded_for_event_batch_and_body() {
+    let plane = start(Options::default());
+    let large = system_event(&"x".repeat(PUBLISHED_EVENT_BYTES_MAX));
+    refused(&plane.post_json(EVENTS, &large), 413, "MESSAGE_TOO_LARGE");
+    let answer = plane.post_json(EVENTS, &json!([large, system_event("small")]));
+    assert_eq!(answer.status, 207);
+    assert_eq!(answer.json()["results"][0]["error"]["code"], "MESSAGE_TOO_LARGE");
+    let many = format!("[{}{{}}]", "{},".repeat(PUBLISH_BATCH_EVENTS_MAX));
+    refused(&plane.post(EVENTS, "application/json", many), 413, "MESSAGE_TOO_LARGE");
+    let most = format!("{}\n", system_event("x")).repeat(PUBLISH_BATCH_EVENTS_MAX);
+    let answer = plane.post(EVENTS, "application/x-ndjson", most);
+    assert_eq!(
+        (answer.status, &answer.json()["accepted"]),
+        (200, &json!(PUBLISH_BATCH_EVENTS_MAX))
+    );
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_refused_declared_or_not() {
+    use std::io::{Read, Write};
+    let plane = start(Options::default());
+    let head = format!("POST {EVENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n");
+    let answer = |extra: &str, chunks: usize| {
+        let mut stream = std::net::TcpStream::connect(plane.address).expect("connected");
+        stream.write_all(format!("{head}{extra}\r\n").as_bytes()).expect("sent");
+        let chunk = format!("{:x}\r\n{}\r\n", 1 << 20, " ".repeat(1 << 20));
+        // The server may answer and close before it has read everything.
+        let all = (0..chunks).try_for_each(|_| stream.write_all(chunk.as_bytes()));
+        let mut text = vec![0; 32];
+        let got =
+            stream.read_exact(&mut text).map(|()| String::from_utf8_lossy(&text).into_owned());
+        (all.is_ok(), got)
+    };
+    let (_, declared) = answer(&format!("Content-Length: {}\r\n", PUBLISH_BODY_BYTES_MAX + 1), 0);
+    assert!(declared.expect("answered").starts_with("HTTP/1.1 413"));
+    let (_, chunked) = answer("Transfer-Encoding: chunked\r\n", 17);
+    // A reset that overtakes the answer is a refusal too.
+    assert!(chunked.is_err() || chunked.is_ok_and(|text| text.starts_with("HTTP/1.1 413")));
+    assert_eq!(plane.publisher.stats().newest_seq.get(), 0);
+}
+
+#[test]
+fn a_full_hub_tells_publishers_to_wait_and_alertmanager_to_retry() {
+    let options = Options { ingest_events_max: 3, hub_runs: false, ..Options::default() };
+    let plane = start(options);
+    let event = system_event("x");
+    let publish = || alarmcast::protocol::parse_item(event.clone(), Clock::System.wall());
+    let batch = vec![publish().expect("valid"), publish().expect("valid")];
+    let waiting = plane.publisher.publish(batch).expect("room");
+    let answer = plane.post_json(EVENTS, &json!([event, event]));
+    refused(&answer, 429, "RATE_LIMITED");
+    assert!(answer.header("retry-after").is_some_and(|text| text.parse::<u64>().is_ok()));
+    let answer = plane.post_json(EVENTS, &json!([event, event, event, event]));
+    refused(&answer, 413, "MESSAGE_TOO_LARGE");
+    let payload = include_str!("data/alertmanager_firing.json");
+    let answer = plane.post(ALERTMANAGER, "application/json", payload);
+    refused(&answer, 503, "UNAVAILABLE");
+    assert!(answer.header("retry-after").is_some());
+    assert!(
+        plane.get("/metrics").text.contains("alarmcast_publish_refused_total{reason=\"full\"} 5")
+    );
+    drop(waiting);
+}
+
+#[test]
+fn a_draining_server_refuses_publishers_and_is_not_ready() {
+    let plane = start(Options::default());
+    assert_eq!(plane.get("/health/ready").status, 200);
+    plane.lifecycle.advance(Stage::Draining);
+    let answer = plane.post_json(EVENTS, &system_event("late"));
+    refused(&answer, 503, "UNAVAILABLE");
+    assert!(answer.header("retry-after").is_some());
+    let ready = plane.get("/health/ready");
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["reason"], "the server is draining");
+    assert_eq!(plane.get("/health").status, 503);
+    assert_eq!(plane.get("/health").json()["stage"], "draining");
+    assert_eq!(plane.get("/health/live").status, 200);
+}
+
+#[test]
+fn a_shard_that_does_not_answer_is_named() {
+    let plane = start(Options::default());
+    assert_eq!(plane.get("/health").json()["status"], "ready");
+    let before = plane.get("/metrics").text;
+    plane.deaf.store(true, Ordering::Release);
+    let ready = plane.get("/health/ready");
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["reason"], "shard 0 does not answer");
+    let after = plane.get("/metrics").text;
+    let count = "websocket_session_duration_seconds_count 1";
+    assert!(before.contains(count) && after.contains(count), "what was measured is kept");
+}
+
+#[test]
+fn unknown_paths_and_methods_are_refused_in_json() {
+    let plane = start(Options::default());
+    refused(&plane.get("/api/v2"), 404, "NOT_FOUND");
+    let answer = plane.get(EVENTS);
+    refused(&answer, 405, "UNSUPPORTED");
+    assert_eq!(answer.header("allow"), Some("POST"));
+    refused(&plane.post_json("/metrics", &json!({})), 405, "UNSUPPORTED");
+    assert!(plane.get("/").json()["endpoints"].as_array().is_some_and(|list| list.len() == 6));
+}
+
+#[test]
+fn alerts_of_alertmanager_enter_the_stream_once() {
+    let plane = start(Options::default());
+    let payload = include_str!("data/alertmanager_firing.json");
+    let first = plane.post(ALERTMANAGER, "application/json", payload);
+    assert_eq!(first.status, 200, "{}", first.text);
+    assert_eq!(first.json()["accepted"], 3);
+    let again = plane.post(ALERTMANAGER, "application/json", payload);
+    assert_eq!(again.json()["results"][2]["duplicate"], true);
+    let alerts: Vec<Value> =
+        plane.delivered(3).iter().map(|event| event["alert"].clone()).collect();
+    assert_eq!(alerts.len(), 3);
+    let alert = &alerts[0];
+    for (field, expected) in [
+        ("external_id", json!("c4a0b2d5f8e19a37")),
+        ("source", json!("alertmanager")),
+        ("severity", json!("P0")),
+        ("title", json!("First-token latency of chat-large above 4s")),
+        ("description", json!("p99 time to first token of chat-large is 6.2s.")),
+        ("timestamp", json!("2026-03-01T10:00:12.345Z")),
+        ("runbook_url", json!("https://runbooks.example/ttft")),
+        ("affected_services", json!(["chat", "inference", "gpu-node-03:9400"])),
+        ("status", json!("firing")),
+        ("ends_at", Value::Null),
+    ] {
+        assert_eq!(alert[field], expected, "{field}");
+    }
+    assert_eq!(alert["labels"]["model"], "chat-large");
+    assert_eq!(alert["annotations"]["summary"], alert["title"]);
+    assert!(alert["generator_url"].as_str().is_some_and(|url| url.contains("histogram_quantile")));
+    let resolved = &alerts[1];
+    assert_eq!((&resolved["status"], &resolved["severity"]), (&json!("resolved"), &json!("P2")));
+    assert_eq!(resolved["ends_at"], "2026-03-01T10:00:30Z");
+    assert_eq!(resolved["title"], "VectorRecallLow");
+    assert_eq!(
+        (&alerts[2]["severity"], &alerts[2]["alert_type"]),
+        (&json!("P3"), &json!("Unknown"))
+    );
+}
+
+#[test]
+fn a_resolved_alert_keeps_the_id_it_had_when_it_fired() {
+    let plane = start(Options::default());
+    let mut payload: Value =
+        serde_json::from_str(include_str!("data/alertmanager_firing.json")).expect("JSON");
+    plane.post_json(ALERTMANAGER, &payload);
+    payload["alerts"][0]["status"] = json!("resolved");
+    payload["alerts"][0]["endsAt"] = json!("2026-03-01T10:05:00Z");
+    let answer = plane.post_json(ALERTMANAGER, &payload).json();
+    assert_eq!(answer["results"][0].get("duplicate"), None);
+    let delivered = plane.delivered(4);
+    assert_eq!(delivered[3]["alert"]["id"], delivered[0]["alert"]["id"]);
+    assert_eq!(delivered[3]["alert"]["status"], "resolved");
+}
+
+#[test]
+fn alertmanagers_severities_and_source_follow_the_configuration() {
+    let mut config = Config::default();
+    let settings = &mut config.webhooks.alertmanager;
+    settings.source = "prom-eu".into();
+    settings.severity_label = "model".into();
+    settings.severities.insert("Chat-Large".into(), alarmcast::config::SeverityName::P1);
+    settings.default_severity = alarmcast::config::SeverityName::P4;
+    let plane = start(Options { config, ..Options::default() });
+    plane.post(ALERTMANAGER, "application/json", include_str!("data/alertmanager_firing.json"));
+    let delivered = plane.delivered(3);
+    let severities: Vec<&Value> = delivered.iter().map(|e| &e["alert"]["severity"]).collect();
+    assert_eq!(severities, ["P1", "P4", "P4"]);
+    assert_eq!(delivered[0]["alert"]["source"], "prom-eu");
+}
+
+#[test]
+fn notifications_that_are_not_understood_are_refused() {
+    let plane = start(Options::default());
+    let payload: Value =
+        serde_json::from_str(include_str!("data/alertmanager_firing.json")).expect("JSON");
+    let mut old = payload.clone();
+    old["version"] = json!("3");
+    let body = refused(&plane.post_json(ALERTMANAGER, &old), 400, "INVALID_MESSAGE");
+    assert_eq!(body["path"], "version");
+    let mut wrong = payload.clone();
+    wrong["alerts"][1]["status"] = json!("perhaps");
+    let body = refused(&plane.post_json(ALERTMANAGER, &wrong), 400, "INVALID_MESSAGE");
+    assert_eq!(body["path"], "alerts[1].status");
+    let mut late = payload;
+    late["alerts"][1]["startsAt"] = json!("yesterday");
+    let answer = plane.post_json(ALERTMANAGER, &late);
+    assert_eq!(answer.status, 207, "{}", answer.text);
+    assert_eq!(answer.json()["results"][1]["error"]["path"], "event.alert.timestamp");
+    refused(&plane.post(ALERTMANAGER, "application/json", "{}"), 400, "INVALID_MESSAGE");
+}
+
+#[test]
+fn metrics_have_the_promised_names_and_count() {
+    let fallback = Some("seccomp said \"no\"".to_owned());
+    let plane = start(Options { fallback, ..Options::default() });
+    plane.post_json(EVENTS, &json!([system_event("a"), system_event("b")]));
+    plane.stats.connections_active.set(3);
+    plane.stats.connections_opened.set(5);
+    plane.stats.connections_reset.add(2);
+    let answer = plane.get("/metrics");
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for line in [
+        "websocket_active_connections 3",
+        "websocket_total_connections 5",
+        "websocket_active_subscriptions 0",
+        "websocket_messages_sent_total 0",
+        "websocket_messages_received_total 0",
+        "websocket_events_broadcast_total 2",
+        "websocket_events_delivered_total 0",
+        "websocket_connection_errors_total{reason=\"reset\"} 2",
+        "websocket_send_errors_total 0",
+        "websocket_session_duration_seconds_count 1",
+        "websocket_message_latency_seconds_count 2",
+        "websocket_message_latency_seconds_bucket{le=\"0.0025\"} 1",
+        "websocket_broadcast_channel_usage_ratio 0",
+        "websocket_connection_churn_total{event=\"opened\"} 5",
+        "websocket_subscription_churn_total{event=\"added\"} 0",
+        "websocket_events_filtered_total 0",
+        "alarmcast_driver_info{driver=\"sim\",fallback_reason=\"seccomp said \\\"no\\\"\"} 1",
+        "alarmcast_delivery_latency_seconds_count{priority=\"critical\"} 1",
+        "alarmcast_delivery_latency_seconds_count{priority=\"high\"} 0",
+        "alarmcast_inbox_depth{shard=\"0\"} 0",
+        "alarmcast_stream_seq 2",
+    ] {
+        assert!(answer.text.lines().any(|found| found == line), "{line} in\n{}", answer.text);
+    }
+    let mut families = std::collections::BTreeSet::new();
+    for line in answer.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        assert!(families.insert(line.split(' ').next()), "{line} twice");
+    }
+    assert!(answer.text.ends_with('\n'));
+}
+
+#[test]
+fn the_end_waits_for_what_is_being_answered() {
+    let mut plane = start(Options { hub_runs: false, ..Options::default() });
+    let url = format!("http://{}{EVENTS}", plane.address);
+    let request = thread::spawn(move || {
+        let request = Plane::agent().post(&url).content_type("application/json");
+        read(request.send(system_event("x").to_string()).expect("answered"))
+    });
+    while plane.publisher.usage().0 == 0 {
+        thread::yield_now();
+    }
+    plane.stop.take().expect("not stopped").send(()).expect("serving");
+    plane.lifecycle.advance(Stage::Stopped);
+    // The next publish finds the server stopped and drops what nobody will answer.
+    let event = alarmcast::protocol::parse_item(system_event("y"), Clock::System.wall());
+    assert!(plane.publisher.publish(vec![event.expect("valid")]).is_err());
+    drop(plane);
+    let answer = request.join().expect("no panic");
+    assert_eq!(answer.status, 503, "{}", answer.text);
+}

@@ -1,0 +1,230 @@
+//! Runs the examples of `docs/PROTOCOL.md` against the code, and holds its
+//! tables to the code's own lists.
+
+use alarmcast::base::clock::Instant;
+use alarmcast::event::{Event, EventType, Publish};
+use alarmcast::filter::FilterSpec;
+use alarmcast::protocol::{
+    ClientMessage, CloseCode, Encoded, ErrorCode, Limits, MessageError, PublishItemError, Resume,
+    ServerMessage, Welcome, decode, parse_bytes,
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+const DOCUMENT: &str = include_str!("../docs/PROTOCOL.md");
+const NOW: &str = "2026-03-01T10:00:00Z";
+const EPOCH: &str = "019ca8e1-0000-7000-8000-000000000000";
+
+/// A fenced example: the words after `json` on its fence, and its text.
+struct Vector {
+    line: usize,
+    info: Vec<&'static str>,
+    text: String,
+}
+
+fn vectors() -> Vec<Vector> {
+    let mut vectors = Vec::new();
+    let mut lines = DOCUMENT.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else { continue };
+        let mut words = info.split_whitespace();
+        assert_eq!(words.next(), Some("json"), "line {}: a fence without a test", number + 1);
+        let body = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
+        let text = body.collect::<Vec<_>>().join("\n");
+        vectors.push(Vector { line: number + 1, info: words.collect(), text });
+    }
+    vectors
+}
+
+/// The vectors of one kind, with the rest of their words.
+fn vectors_of(kind: &str) -> Vec<Vector> {
+    vectors().into_iter().filter(|vector| vector.info[0] == kind).collect()
+}
+
+fn now() -> jiff::Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn parse(vector: &Vector) -> Result<Publish, PublishItemError> {
+    parse_bytes(vector.text.as_bytes(), now())
+}
+
+/// What an unmasked text frame carries.
+fn payload(frame: &Bytes) -> Value {
+    assert_eq!(frame[0], 0x81);
+    let start = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    serde_json::from_slice(&frame[start..]).unwrap()
+}
+
+#[test]
+fn every_vector_is_of_a_kind_that_is_tested() {
+    for vector in vectors() {
+        let known = matches!(
+            vector.info[..],
+            ["client", "subscribe" | "unsubscribe" | "ping" | "ack"]
+                | ["client", "error", _]
+                | ["server", _]
+                | ["event", _]
+                | ["publish", "ok"]
+                | ["publish", _, _]
+        );
+        assert!(known, "line {}: {:?}", vector.line, vector.info);
+    }
+}
+
+#[test]
+fn client_vectors_decode_to_what_is_stated() {
+    let mut seen = Vec::new();
+    for vector in vectors_of("client") {
+        let stated = vector.info[1..].join(" ");
+        let decoded = match decode(&vector.text) {
+            Ok(ClientMessage::Subscribe { .. }) => "subscribe".to_owned(),
+            Ok(ClientMessage::Unsubscribe { .. }) => "unsubscribe".to_owned(),
+            Ok(ClientMessage::Ping { .. }) => "ping".to_owned(),
+            Ok(ClientMessage::Ack { .. }) => "ack".to_owned(),
+            Err(MessageError { code, .. }) => format!("error {code}"),
+        };
+        assert_eq!(decoded, stated, "line {}", vector.line);
+        seen.push(stated);
+    }
+    for kind in ["subscribe", "unsubscribe", "ping", "ack", "error INVALID_FILTER"] {
+        assert!(seen.iter().any(|stated| stated == kind), "no vector for {kind}");
+    }
+}
+
+#[test]
+fn server_vectors_are_what_the_encoders_write() {
+    let mut seen = Vec::new();
+    for vector in vectors_of("server") {
+        let kind = vector.info[1];
+        let stated: Value = serde_json::from_str(&vector.text).unwrap();
+        assert_eq!(payload(&encoded(kind)), stated, "line {}", vector.line);
+        assert_eq!(stated["type"], kind, "line {}", vector.line);
+        seen.push(kind);
+    }
+    let kinds = ["welcome", "subscribed", "unsubscribed", "pong", "error", "closing", "event"];
+    for kind in kinds {
+        assert!(seen.contains(&kind), "no vector for {kind}");
+        assert!(DOCUMENT.contains(&format!("\n| `{kind}` |")), "{kind} is not in the table");
+    }
+}
+
+fn encoded(kind: &str) -> Bytes {
+    let filters: FilterSpec =
+        serde_json::from_value(json!({"severities": ["P0", "P1"], "labels": {"team": "core"}}))
+            .unwrap();
+    let subscription_id = "oncall";
+    let message = match kind {
+        "event" => return encoded_event(),
+        "error" => {
+            let refused = vectors_of("client")
+                .into_iter()
+                .find(|vector| vector.info[1..] == ["error", "INVALID_FILTER"])
+                .unwrap();
+            return decode(&refused.text).unwrap_err().as_message().encode();
+        }
+        "welcome" => ServerMessage::Welcome(Welcome::new(
+            "019ca8e1-9f40-7000-8000-00000000000a",
+            now(),
+            EPOCH,
+            41,
+            30,
+            Limits {
+                message_bytes_max: 65_536,
+                subscriptions_max: 100,
+                filter_terms_max: 1_000,
+                messages_per_second: Some(100),
+            },
+        )),
+        "subscribed" => {
+            ServerMessage::Subscribed { subscription_id, filters: &filters, r#ref: None }
+        }
+        "unsubscribed" => {
+            ServerMessage::Unsubscribed { subscription_id, r#ref: Some(&json!("bye")) }
+        }
+        "pong" => ServerMessage::Pong { timestamp: NOW, r#ref: None },
+        "closing" => ServerMessage::closing(
+            CloseCode::GoingAway,
+            Some(1250),
+            Some(Resume { epoch: EPOCH, after: 41 }),
+        ),
+        _ => panic!("no encoder for {kind}"),
+    };
+    message.encode()
+}
+
+/// The first publishing example, sequenced.
+fn encoded_event() -> Bytes {
+    let published = vectors_of("publish").into_iter().next().unwrap();
+    let payload = parse(&published).unwrap().payload;
+    let event = Event {
+        seq: 42,
+        message_id: "019ca8e1-9f40-7000-8000-000000000001".parse().unwrap(),
+        timestamp: now(),
+        priority: payload.priority(),
+        context: payload.own_context(),
+        payload,
+        accepted_at: Instant::default(),
+    };
+    Encoded::new(event).json().clone()
+}
+
+#[test]
+fn event_vectors_come_out_as_they_are_written() {
+    for vector in vectors_of("event") {
+        let stated: Value = serde_json::from_str(&vector.text).unwrap();
+        assert_eq!(stated["event_type"], vector.info[1], "line {}", vector.line);
+        let payload = parse(&vector).unwrap().payload;
+        assert_eq!(serde_json::to_value(&payload).unwrap(), stated, "line {}", vector.line);
+    }
+}
+
+#[test]
+fn publish_vectors_are_taken_or_refused_as_stated() {
+    for vector in vectors_of("publish") {
+        match (&vector.info[1..], parse(&vector)) {
+            (["ok"], Ok(_)) => {}
+            ([code, path], Err(error)) => {
+                assert_eq!((error.code.as_str(), &*error.path), (*code, *path), "{}", vector.line);
+            }
+            (stated, parsed) => panic!("line {}: {stated:?}, but {parsed:?}", vector.line),
+        }
+    }
+}
+
+#[test]
+fn every_type_of_event_has_a_row_and_an_example() {
+    let examples: Vec<EventType> = vectors()
+        .iter()
+        .filter(|vector| matches!(vector.info[0], "event" | "publish"))
+        .filter_map(|vector| parse(vector).ok())
+        .map(|publish| publish.payload.event_type())
+        .collect();
+    for kind in EventType::ALL {
+        assert!(DOCUMENT.contains(&format!("\n| `{kind}` |")), "{kind} is not in the table");
+        assert!(examples.contains(&kind), "no example of {kind}");
+    }
+}
+
+#[test]
+fn every_code_has_a_row() {
+    for code in ErrorCode::ALL {
+        assert!(DOCUMENT.contains(&format!("\n| `{code}` |")), "{code} is not in the table");
+    }
+    for code in CloseCode::ALL {
+        let row = format!("\n| {} | `{}` |", code.code(), code.reason());
+        assert!(DOCUMENT.contains(&row), "{code} is not in the table");
+    }
+}
+
+#[test]
+fn every_field_of_a_filter_has_a_row() {
+    let normal = serde_json::to_value(FilterSpec::default()).unwrap();
+    for field in normal.as_object().unwrap().keys() {
+        assert!(DOCUMENT.contains(&format!("\n| `{field}` |")), "{field} is not in the table");
+    }
+}
