@@ -67,6 +67,7 @@ impl From<PublishError> for Refusal {
             PublishError::Draining { retry_after } => {
                 Self::new(503, ErrorCode::Unavailable, message).retry_after(retry_after.as_secs())
             }
+            PublishError::Invalid(_) => Self::new(400, ErrorCode::InvalidMessage, message),
             PublishError::Stopped => Self::new(503, ErrorCode::Unavailable, message).retry_after(1),
         }
     }

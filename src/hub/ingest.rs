@@ -18,6 +18,7 @@ use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::event::Publish;
 use crate::hub::stats::HubStats;
 use crate::io::Waker;
+use crate::protocol::PublishItemError;
 
 /// What became of one published event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub enum PublishError {
     Draining { retry_after: Duration },
     #[error("the server is not running")]
     Stopped,
+    /// What a publisher over HTTP would be refused for: lengths, sizes, nesting.
+    #[error("this event cannot be published: {0}")]
+    Invalid(PublishItemError),
 }
 
 /// Events of one request, which stay together and in order.

@@ -10,6 +10,7 @@ use crate::event::{
     PlaybookActionExecuted, PlaybookCompleted, PlaybookStarted, Publish, Severity, SystemEvent,
 };
 use crate::hub::{PublishError, PublishReceipt, Publisher};
+use crate::protocol;
 
 /// What every method gives: the receipt, to be waited for or awaited.
 type Result = std::result::Result<PublishReceipt, PublishError>;
@@ -17,7 +18,8 @@ type Result = std::result::Result<PublishReceipt, PublishError>;
 /// The publishing handlers of a server; cheap to clone, usable from any thread.
 ///
 /// An event counts as published when its receipt says so. An error means that nothing was
-/// taken: the queue is full, or the server is ending.
+/// taken: the event is against the rules that hold for every publisher (lengths, sizes),
+/// the queue is full, or the server is ending.
 #[derive(Clone, Debug)]
 pub struct Publishing {
     publisher: Publisher,
@@ -72,7 +74,9 @@ impl Publishing {
     }
 
     fn publish(&self, payload: Payload) -> Result {
-        self.publisher.publish(vec![Publish { payload, context: None, idempotency_key: None }])
+        let publish = Publish::from(payload);
+        protocol::publish::check(&publish).map_err(PublishError::Invalid)?;
+        self.publisher.publish(vec![publish])
     }
 }
 

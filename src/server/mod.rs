@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 use crate::base::lifecycle::Lifecycle;
 use crate::hub::Publisher;
 use crate::shard::Handle;
-use start::ShardEnd;
+use start::{ShardEnd, Threads};
 
 /// Why a server could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub struct Server {
     shards: Vec<Handle>,
     stopper: Stopper,
     shard_ends: crossbeam::channel::Receiver<ShardEnd>,
-    threads: Vec<(&'static str, JoinHandle<()>)>,
+    threads: Threads,
     control: Option<JoinHandle<io::Result<()>>>,
 }
 

@@ -30,6 +30,9 @@ use crate::shard::stats::ShardStats;
 use crate::shard::{Handle, Inbox, Links, Settings, Shard, StreamHandler, StreamSettings};
 use crate::ws;
 
+/// What to join in the end, by what it is.
+pub(super) type Threads = Vec<(&'static str, JoinHandle<()>)>;
+
 /// How a shard's thread ended.
 #[derive(Debug)]
 pub(super) struct ShardEnd {
@@ -201,7 +204,7 @@ impl ShardPlan {
         listeners: Vec<TcpListener>,
         cores: &[usize],
         ended: &Sender<ShardEnd>,
-    ) -> Result<(Vec<Handle>, Vec<(&'static str, JoinHandle<()>)>), Error> {
+    ) -> Result<(Vec<Handle>, Threads), Error> {
         let plan = Arc::new(self);
         let mut shards = Vec::new();
         let mut threads = Vec::new();

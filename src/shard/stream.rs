@@ -254,6 +254,7 @@ impl Handler for StreamHandler {
 
     fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes> {
         const PROTOCOL_ERROR: u16 = 1002;
+        const SOONEST_MS: u64 = 250;
         /// Reconnects spread over this long.
         const SPREAD_MS: u64 = 5_000;
         let may_come_back = close.code != PROTOCOL_ERROR;
@@ -262,7 +263,7 @@ impl Handler for StreamHandler {
         let closing = ServerMessage::Closing {
             reason: close.reason,
             code: close.code,
-            retry_after_ms: may_come_back.then_some(spread * SPREAD_MS >> 32),
+            retry_after_ms: may_come_back.then_some(SOONEST_MS + ((spread * SPREAD_MS) >> 32)),
             resume: None,
         };
         Some(closing.encode())

@@ -51,6 +51,7 @@ pub struct Shard<D, H> {
     pub(super) replies: Replies,
     pub(super) matched: Vec<u32>,
     pub(super) ping: Rc<Bytes>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     pub(super) spare_outboxes: Vec<Box<Outbox>>,
     waker: Waker,
     completions: Completions,
