@@ -1,9 +1,11 @@
 //! The program's own clients.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{Program, Server, events};
 
@@ -78,7 +80,8 @@ fn publish_makes_events_of_flags() {
 fn publish_tells_which_line_was_refused_and_fails() {
     let server = Server::start();
     let mut publish = publish(&server, &[]);
-    publish.write_stdin(format!("{}\n{{\"event_type\":\"x\"}}\n", events::system("good")).as_bytes());
+    publish
+        .write_stdin(format!("{}\n{{\"event_type\":\"x\"}}\n", events::system("good")).as_bytes());
     publish.end_stdin();
     assert_eq!(publish.wait().code(), Some(1));
     assert_eq!(json_line(&publish)["seq"], 1);
@@ -135,29 +138,30 @@ fn tail_comes_back_after_the_server_was_restarted() {
 #[test]
 fn tail_ends_quietly_when_nobody_reads_it_any_more() {
     let server = Server::start();
-    // `head` ends after its line; the next write finds a closed pipe.
-    let script = "\"$0\" tail --url \"$1\" | head -n 1; echo \"tail ended: ${PIPESTATUS[0]}\"";
-    let mut command = std::process::Command::new("bash");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_alarmcast"), &server.stream_url]);
-    let mut pipe = Program::start(&mut command);
-    pipe.await_stderr("watching");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = Program::alarmcast_command();
+    command.args(["tail", "--url", &server.stream_url]);
+    let mut tail = Program::start_into(&mut command, writer.into());
+    // The command holds the writing end too.
+    drop(command);
+    tail.await_stderr("watching");
     server.publish(&events::system("the only one that is read"));
-    let line: Value = serde_json::from_str(&pipe.line()).expect("NDJSON");
-    assert_eq!(line["event"]["message"], "the only one that is read");
-    crate::support::eventually("tail notices", || {
-        server.publish(&events::system("nobody reads this"));
-        (!pipe.is_running()).then_some(())
-    });
-    assert_eq!(pipe.remaining_lines(), ["tail ended: 0"]);
-    assert!(!pipe.stderr().contains("error"), "{}", pipe.stderr());
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).expect("a line");
+    let message: Value = serde_json::from_str(&line).expect("NDJSON");
+    assert_eq!(message["event"]["message"], "the only one that is read");
+    server.publish(&events::system("nobody reads this"));
+    tail.succeed();
+    assert!(!tail.stderr().contains("error"), "{}", tail.stderr());
 }
 
 #[test]
 fn without_a_server_the_clients_say_what_to_do() {
-    // Bound and not listening: nobody else gets the port, and connecting is refused.
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
+    // Bound and not listening: connecting is refused, and nobody else gets the port.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let addr = socket.local_addr().ok().and_then(|addr| addr.as_socket()).expect("an address");
+    let port = addr.port();
     let (url, control) = (format!("ws://127.0.0.1:{port}/ws"), format!("http://127.0.0.1:{port}"));
     for args in [
         &["tail", "--url", &url][..],

@@ -79,7 +79,11 @@ fn a_message_that_is_refused_gets_its_code_and_the_connection_goes_on() {
     for (text, code) in rows() {
         client.send_text(&text);
         let error = client.receive();
-        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!(code)), "{text}: {error}");
+        assert_eq!(
+            (&error["type"], &error["code"]),
+            (&json!("error"), &json!(code)),
+            "{text}: {error}"
+        );
         assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
         client.expect_nothing();
     }

@@ -49,7 +49,10 @@ fn rows() -> Vec<(Value, &'static str)> {
     vec![
         (json!({}), "created updated alert comment stranger told escalated later system"),
         (json!({"event_types": ["comment_added"]}), "comment stranger told later"),
-        (json!({"event_types": ["comment_added", "escalated"]}), "comment stranger told escalated later"),
+        (
+            json!({"event_types": ["comment_added", "escalated"]}),
+            "comment stranger told escalated later",
+        ),
         (json!({"severities": ["P0"]}), "created comment told"),
         (json!({"severities": ["P0", "P1"]}), "created alert comment told escalated later"),
         (json!({"severities": ["P2"]}), "updated"),
@@ -175,7 +178,8 @@ fn replacing_a_filter_neither_loses_nor_doubles_what_both_match() {
         let filters = [json!({"event_types": ["system_event"]}), json!({})];
         let mut came = Vec::new();
         for filter in filters.iter().cycle().take(REPLACEMENTS) {
-            client.send(&json!({"type": "subscribe", "subscription_id": "only", "filters": filter}));
+            client
+                .send(&json!({"type": "subscribe", "subscription_id": "only", "filters": filter}));
             loop {
                 let message = client.receive();
                 if message["type"] == "subscribed" {

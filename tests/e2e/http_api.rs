@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, DEADLINE, Server, eventually, events};
+use crate::support::{Answer, DEADLINE, Server, events, eventually};
 
 const EVENTS: &str = "/api/v1/events";
 const JSON: &str = "application/json";
@@ -106,7 +106,12 @@ fn what_cannot_be_read_is_refused_with_a_reason() {
     refused(JSON, "[{}", 400, "INVALID_MESSAGE");
     refused(JSON, r#"{"event_type":"incident_exploded"}"#, 400, "INVALID_MESSAGE");
     refused(JSON, &"[".repeat(100_000), 400, "INVALID_MESSAGE");
-    refused(JSON, r#"{"event_type":"system_event","category":"c","category":"d"}"#, 400, "INVALID_MESSAGE");
+    refused(
+        JSON,
+        r#"{"event_type":"system_event","category":"c","category":"d"}"#,
+        400,
+        "INVALID_MESSAGE",
+    );
     let mut event = events::created(1, "P0");
     event["incident"]["title"] = json!("");
     let refusal = refused(JSON, &event.to_string(), 400, "INVALID_MESSAGE");
@@ -170,14 +175,15 @@ fn a_full_queue_tells_publishers_to_wait_and_loses_nothing() {
         accepted
     };
     let accepted: usize = thread::scope(|scope| {
-        let publishers: Vec<_> =
-            (0..PUBLISHERS).map(|_| scope.spawn(publish_until_full)).collect();
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(publish_until_full)).collect();
         publishers.into_iter().map(|publisher| publisher.join().expect("no panic")).sum()
     });
     let metrics = server.metrics();
     assert_eq!(metrics.sum("websocket_events_broadcast_total"), accepted as f64);
     assert!(metrics.sum_with("alarmcast_publish_refused_total", "reason", "full") >= BATCH as f64);
-    eventually("there is room again", || (server.post_events(&batch[0]).status == 200).then_some(()));
+    eventually("there is room again", || {
+        (server.post_events(&batch[0]).status == 200).then_some(())
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::shapes::{SHAPES, assert_exact};
-use crate::support::{Server, eventually, events};
+use crate::support::{Server, events, eventually};
 
 /// What a client says, and what it is told; an error's text is not compared.
 type Row = (&'static str, Value, Vec<Value>);
@@ -37,9 +37,17 @@ fn rows() -> Vec<Row> {
     vec![
         ("unsubscribe before any subscribe", unsubscribe("a"), vec![not_found("a")]),
         ("subscribe to everything", subscribe("a", &json!({})), vec![subscribed("a", &json!({}))]),
-        ("subscribe with every field", subscribe("b", &every_field), vec![subscribed("b", &every_field)]),
+        (
+            "subscribe with every field",
+            subscribe("b", &every_field),
+            vec![subscribed("b", &every_field)],
+        ),
         ("replace a subscription", subscribe("a", &some), vec![subscribed("a", &some)]),
-        ("an id is any text", subscribe("日本 \"x\"\n", &some), vec![subscribed("日本 \"x\"\n", &some)]),
+        (
+            "an id is any text",
+            subscribe("日本 \"x\"\n", &some),
+            vec![subscribed("日本 \"x\"\n", &some)],
+        ),
         (
             "null is an empty field",
             subscribe("c", &json!({"severities": null, "labels": null})),
@@ -51,7 +59,11 @@ fn rows() -> Vec<Row> {
         ("ping", ping("2026-01-02T03:04:05.678Z"), vec![pong("2026-01-02T03:04:05.678Z")]),
         ("a timestamp is any text", ping("when \"ever\" 🕰"), vec![pong("when \"ever\" 🕰")]),
         ("ack", json!({"type": "ack", "message_id": events::id(1)}), vec![]),
-        ("unknown fields are ignored", json!({"type": "ping", "timestamp": "t", "x": [1]}), vec![pong("t")]),
+        (
+            "unknown fields are ignored",
+            json!({"type": "ping", "timestamp": "t", "x": [1]}),
+            vec![pong("t")],
+        ),
         (
             "the client's mark comes back",
             json!({"type": "ping", "timestamp": "t", "ref": "mine"}),
@@ -60,7 +72,9 @@ fn rows() -> Vec<Row> {
         (
             "the client's mark comes back with an error",
             json!({"type": "unsubscribe", "subscription_id": "zz", "ref": 7}),
-            vec![json!({"type": "error", "code": "NOT_FOUND", "message": "…", "subscription_id": "zz", "ref": 7})],
+            vec![
+                json!({"type": "error", "code": "NOT_FOUND", "message": "…", "subscription_id": "zz", "ref": 7}),
+            ],
         ),
     ]
 }
@@ -114,7 +128,8 @@ fn every_server_message_has_exactly_its_fields() {
 
 #[test]
 fn the_welcome_says_who_and_where_and_on_what_terms() {
-    let server = Server::with(&["session.heartbeat_interval_secs=17", "limits.message_bytes_max=5000"]);
+    let server =
+        Server::with(&["session.heartbeat_interval_secs=17", "limits.message_bytes_max=5000"]);
     let welcome = || crate::support::Client::connect(&server.stream_url).receive();
     let (first, second) = (welcome(), welcome());
     assert_ne!(first["session_id"], second["session_id"]);
@@ -127,7 +142,9 @@ fn the_welcome_says_who_and_where_and_on_what_terms() {
     let newest = server.publish(&events::system("one")).seq;
     // Each shard learns of the event by itself.
     for _ in 0..4 {
-        eventually("the welcome names the newest event", || (welcome()["seq"] == newest).then_some(()));
+        eventually("the welcome names the newest event", || {
+            (welcome()["seq"] == newest).then_some(())
+        });
     }
     let restarted = Server::start();
     let other = crate::support::Client::connect(&restarted.stream_url).receive();

@@ -165,11 +165,6 @@ impl Client {
             other => panic!("after the close: {other:?}"),
         }
     }
-
-    /// The TCP connection, to be ended rudely.
-    pub fn stream(&self) -> &TcpStream {
-        self.socket.get_ref()
-    }
 }
 
 impl Closed {

@@ -11,10 +11,10 @@ pub mod shapes;
 pub mod tools;
 mod wait;
 
-pub use client::{Client, Closed};
+pub use client::Client;
 pub use http::Answer;
 pub use metrics::Metrics;
 pub use program::Program;
-pub use raw::{Raw, Sent};
-pub use server::{Receipt, Server, driver_argument, expected_driver};
+pub use raw::{Raw, Sent, UPGRADE, text_frame};
+pub use server::{Server, driver_argument, expected_driver};
 pub use wait::{DEADLINE, eventually};

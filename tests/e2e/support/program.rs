@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 
 use super::wait::{DEADLINE, eventually};
 
@@ -16,6 +17,7 @@ pub struct Program {
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     stderr: Arc<Mutex<String>>,
+    stderr_reader: JoinHandle<()>,
 }
 
 impl Program {
@@ -38,14 +40,9 @@ impl Program {
 
     #[track_caller]
     pub fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let name = command.get_program().to_string_lossy().into_owned();
-        let mut child =
-            command.spawn().unwrap_or_else(|error| panic!("{name} did not start: {error}"));
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().expect("piped");
-        let mut errors = child.stderr.take().expect("piped");
-        let (sender, lines) = channel();
+        let mut program = Self::start_into(command, Stdio::piped());
+        let stdout = program.child.stdout.take().expect("piped");
+        let (sender, lines) = unbounded();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 let Ok(line) = line else { return };
@@ -54,16 +51,30 @@ impl Program {
                 }
             }
         });
+        program.lines = lines;
+        program
+    }
+
+    /// Without a look at its stdout.
+    #[track_caller]
+    pub fn start_into(command: &mut Command, stdout: Stdio) -> Self {
+        command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("{name} did not start: {error}"));
+        let stdin = child.stdin.take();
+        let mut errors = child.stderr.take().expect("piped");
         let stderr = Arc::new(Mutex::new(String::new()));
         let collected = Arc::clone(&stderr);
-        thread::spawn(move || {
+        let stderr_reader = thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(count @ 1..) = errors.read(&mut chunk) {
                 let text = String::from_utf8_lossy(&chunk[..count]);
                 collected.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        Self { name, child, stdin, lines, stderr }
+        let (_, lines) = unbounded();
+        Self { name, child, stdin, lines, stderr, stderr_reader }
     }
 
     /// The next line on stdout.
@@ -81,7 +92,7 @@ impl Program {
         loop {
             match self.lines.recv_timeout(DEADLINE) {
                 Ok(line) => lines.push(line),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return lines,
+                Err(RecvTimeoutError::Disconnected) => return lines,
                 Err(timeout) => panic!("{} does not end its output: {timeout}", self.name),
             }
         }
@@ -118,19 +129,13 @@ impl Program {
         assert!(status.success(), "{script}: {status}");
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// Waits for the program's end.
+    /// Waits for the program's end; [`Program::stderr`] is complete then.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let what = format!("{} ends", self.name);
-        eventually(&what, || self.child.try_wait().expect("a child of this process"))
+        let status = eventually(&what, || self.child.try_wait().expect("a child of this process"));
+        eventually(&what, || self.stderr_reader.is_finished().then_some(()));
+        status
     }
 
     /// Waits for the program's end, which must be a success.

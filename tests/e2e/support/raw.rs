@@ -11,7 +11,8 @@ use tungstenite::protocol::frame::{Frame, FrameSocket};
 
 use super::wait::DEADLINE;
 
-const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+/// A request that is accepted.
+pub const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
                        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
@@ -71,6 +72,13 @@ impl Raw {
     #[track_caller]
     pub fn upgrade(mut self) -> Self {
         self.write(UPGRADE.as_bytes());
+        self.read_upgrade();
+        self
+    }
+
+    /// Reads the answer to the upgrade, and the welcome.
+    #[track_caller]
+    pub fn read_upgrade(&mut self) {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -79,18 +87,16 @@ impl Raw {
         }
         let head = String::from_utf8(head).expect("a head in ASCII");
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        match self.next() {
-            Sent::Message(message) => assert_eq!(message["type"], "welcome", "{message}"),
-            other => panic!("not a welcome: {other:?}"),
-        }
-        self
+        let welcome = self.message();
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
     }
 
     pub fn send(&mut self, message: &Value) {
-        let text = message.to_string().into_bytes();
-        let mut frame = Frame::message(text, OpCode::Data(Data::Text), true);
-        frame.header_mut().mask = Some([1, 2, 3, 4]);
-        self.frames.send(frame).expect("the connection takes a frame");
+        self.write(&text_frame(message));
+    }
+
+    pub fn pong(&mut self) {
+        self.write(&masked(Frame::pong(Vec::new())));
     }
 
     /// The next frame; none of the server's is fragmented.
@@ -136,4 +142,16 @@ impl Raw {
         let socket = Socket::from(stream);
         socket.set_linger(Some(Duration::ZERO)).expect("a socket option");
     }
+}
+
+/// The bytes of a message as clients send it.
+pub fn text_frame(message: &Value) -> Vec<u8> {
+    masked(Frame::message(message.to_string(), OpCode::Data(Data::Text), true))
+}
+
+fn masked(mut frame: Frame) -> Vec<u8> {
+    frame.header_mut().mask = Some([1, 2, 3, 4]);
+    let mut bytes = Vec::new();
+    frame.format(&mut bytes).expect("a buffer takes all");
+    bytes
 }

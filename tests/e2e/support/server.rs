@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::process::ExitStatus;
+use std::sync::OnceLock;
+use std::thread;
 
 use serde_json::{Value, json};
 use ureq::Agent;
@@ -55,7 +57,12 @@ fn driver_name() -> String {
 
 /// Whether this process may use io_uring; its children then may as well.
 fn is_uring_allowed() -> bool {
-    io_uring::IoUring::new(2).is_ok()
+    static ALLOWED: OnceLock<bool> = OnceLock::new();
+    // On a thread that then ends: the ring's own end may interrupt system calls of the thread
+    // that made it.
+    *ALLOWED.get_or_init(|| {
+        thread::spawn(|| io_uring::IoUring::new(2).is_ok()).join().expect("no panic")
+    })
 }
 
 impl Server {
