@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::command::{cargo, command, run, run_tests};
+use crate::command::{cargo, command, exists, run, run_tests};
 use crate::context::Context;
 use crate::metadata::targets;
 use crate::{Result, autobahn, fuzz, msrv, tools};
@@ -74,6 +74,9 @@ fn tests(context: &Context) -> Result {
         .filter(|name| name != "tidy" && !name.starts_with("e2e"))
         .flat_map(|name| ["--test".to_owned(), name]);
     let kinds = ["--locked", "--workspace", "--lib", "--bins", "--examples"];
+    if exists("cargo-nextest") {
+        return run(cargo(context, &["nextest", "run"]).args(kinds).args(others));
+    }
     run_tests(cargo(context, &["test"]).args(kinds).args(others)).map(drop)
 }
 
