@@ -39,7 +39,7 @@ pub struct Features {
 
 impl fmt::Display for Features {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "io_uring on Linux {}:", self.kernel)?;
+        write!(f, "Linux {}:", self.kernel)?;
         for (present, name) in [
             (self.single_issuer, " single-issuer"),
             (self.defer_taskrun, " defer-taskrun"),
@@ -50,8 +50,7 @@ impl fmt::Display for Features {
                 f.write_str(name)?;
             }
         }
-        let Self { sq_entries, cq_entries, sockets_max, .. } = self;
-        write!(f, ", sq {sq_entries}, cq {cq_entries}, {sockets_max} sockets")
+        Ok(())
     }
 }
 
