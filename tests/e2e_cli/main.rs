@@ -198,6 +198,10 @@ fn an_array_and_a_file_are_published_whole() {
         (&published[1_499]["index"], &published[1_499]["seq"]),
         (&json!(1_499), &json!(1_500))
     );
+    let both = run(&["publish", path, "incident", "--title", "x", "--control", &server.control]);
+    assert_eq!(both.status.code(), Some(1));
+    let before = ["publish", "--control", &server.control, "system", "--message", "x"];
+    assert!(run(&before).status.success(), "options may stand before the event");
     let empty = run_with_input(&["publish", "-", "--control", &server.control], " \n");
     assert_eq!(empty.status.code(), Some(1));
 }
