@@ -96,7 +96,8 @@ impl Publisher {
         Self {
             api,
             retries,
-            stop: Stop::on_interrupt(),
+            // Ctrl-C kills, as a reader of stdin should be.
+            stop: Stop::default(),
             chunk: Vec::new(),
             lines: Vec::new(),
             published: 0,

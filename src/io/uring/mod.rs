@@ -10,6 +10,7 @@ mod setup;
 mod tests;
 mod wake;
 
+use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, TcpListener};
@@ -337,6 +338,9 @@ impl Driver for UringDriver {
         completions: &mut Completions,
     ) -> io::Result<()> {
         self.stage_own();
+        // Without the read of the eventfd nobody could end the wait: look, but do not wait.
+        let is_wakeable = self.held.wake.is_armed();
+        let deadline = if is_wakeable { deadline } else { Some(self.clock.now()) };
         self.enter_and_wait(deadline)?;
         self.reap(completions);
         if cfg!(debug_assertions) {
@@ -347,6 +351,14 @@ impl Driver for UringDriver {
 
     fn waker(&self) -> Waker {
         self.held.wake.waker()
+    }
+}
+
+impl fmt::Debug for UringDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("UringDriver");
+        debug.field("features", &self.features).field("stats", &self.stats());
+        debug.finish_non_exhaustive()
     }
 }
 
