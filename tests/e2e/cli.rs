@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Program, Server, eventually, events};
+use crate::support::{Program, Server, events, eventually};
 
 fn tail(server: &Server, args: &[&str]) -> Program {
     let mut all = vec!["tail", "--url", &server.stream_url];
