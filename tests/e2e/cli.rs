@@ -112,7 +112,9 @@ fn the_flags_of_tail_are_a_filter() {
 #[test]
 fn a_filter_that_the_server_refuses_is_final() {
     let server = Server::start();
-    let mut tail = Program::alarmcast(&["tail", "--url", &server.stream_url, "--severity", "P9"]);
+    let too_long = "x".repeat(1025);
+    let mut tail =
+        Program::alarmcast(&["tail", "--url", &server.stream_url, "--source", &too_long]);
     assert_eq!(tail.wait().code(), Some(1));
     tail.await_stderr("INVALID_FILTER");
 }
