@@ -144,7 +144,7 @@ fn the_features_are_one_line_for_the_log() {
     }
     let features = probe_uring().unwrap();
     let line = features.to_string();
-    assert!(line.starts_with("io_uring on Linux ") && line.ends_with(" 8 sockets"), "{line}");
+    assert!(line.starts_with("Linux ") && line.contains("taskrun"), "{line}");
     assert!(!line.contains('\n'));
     assert!(features.defer_taskrun != features.coop_taskrun);
 }
