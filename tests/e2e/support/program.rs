@@ -130,6 +130,10 @@ impl Program {
         assert!(status.success(), "{script}: {status}");
     }
 
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits for the program's end; [`Program::stderr`] is complete then.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
