@@ -31,7 +31,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("too many headers", changed(end, &many), "431"),
         ("a header too long", changed(end, &long), "431"),
         ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n".to_vec(), "400"),
-        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), "505"),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), "400"),
         ("an unknown encoding", changed("/ws ", "/ws?encoding=xml "), "400"),
     ]
 }
