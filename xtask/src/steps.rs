@@ -73,10 +73,9 @@ fn tests(context: &Context) -> Result {
         .into_iter()
         .filter(|name| name != "tidy" && !name.starts_with("e2e"))
         .flat_map(|name| ["--test".to_owned(), name]);
-    let kinds = ["--locked", "--workspace", "--lib", "--bins", "--examples"];
+    let kinds = ["--locked", "--no-fail-fast", "--workspace", "--lib", "--bins", "--examples"];
     if exists("cargo-nextest") {
-        let mut nextest = cargo(context, &["nextest", "run"]);
-        return run(nextest.args(kinds).args(others));
+        return run(cargo(context, &["nextest", "run"]).args(kinds).args(others));
     }
     run_tests(cargo(context, &["test"]).args(kinds).args(others)).map(drop)
 }
@@ -113,7 +112,8 @@ fn e2e(context: &Context, mut test: Command, driver: &str) -> Result {
     }
     tools::debian::ensure(context, "prometheus-alertmanager", "prometheus-alertmanager")?;
     let promtool = tools::debian::promtool(context)?;
-    test.args(["test", "--locked"]).args(names.iter().flat_map(|name| ["--test", name]));
+    test.args(["test", "--locked", "--no-fail-fast"])
+        .args(names.iter().flat_map(|name| ["--test", name]));
     test.env("ALARMCAST_TEST_DRIVER", driver)
         .env("ALARMCAST_TEST_PYTHON", tools::python::clients(context)?)
         .env("NODE_PATH", tools::node::clients(context)?)

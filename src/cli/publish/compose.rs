@@ -23,6 +23,7 @@ pub enum Event {
 
 #[derive(Debug, Args)]
 pub struct Subject {
+    /// What is wrong, in one line
     #[arg(long)]
     title: String,
     #[arg(long, value_parser = names(&Severity::ALL.map(Severity::as_str)), default_value = "P2")]
@@ -30,6 +31,7 @@ pub struct Subject {
     /// Who says so
     #[arg(long, default_value = "cli")]
     source: String,
+    /// What more there is to say
     #[arg(long)]
     description: Option<String>,
     /// What it is about

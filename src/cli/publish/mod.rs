@@ -50,6 +50,10 @@ struct Target {
 /// # Errors
 /// When no server answers, the input cannot be read, or any event was refused.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let (Some(_), Some(file)) = (&arguments.compose, &arguments.file) {
+        let message = format!("either a file ({}) or one event by flags", file.display());
+        return Err(Failure::new(message));
+    }
     let api = Api::new(&arguments.target.control)?;
     let mut publisher = Publisher::new(api, arguments.target.retries);
     match (&arguments.compose, &arguments.file) {

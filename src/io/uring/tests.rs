@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::FromRawFd;
 
@@ -102,6 +103,38 @@ fn an_overflowing_completion_queue_loses_nothing() {
     assert!(completions.iter().all(is_sent));
     assert!(driver.stats().overflows > 0, "the queue never overflowed");
     assert_eq!(driver.stats().in_flight, 0);
+}
+
+#[test]
+fn the_lesser_modes_serve_as_well() {
+    if !can_run() {
+        return;
+    }
+    for mode in [Mode::Cooperative, Mode::Plain] {
+        let config = DriverConfig { accepts: 1, ..DriverConfig::default() };
+        let listener = listen("127.0.0.1:0".parse().unwrap(), &ListenOptions::default()).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut driver = UringDriver::in_mode(&config, listener, &[mode]).unwrap();
+        assert!(driver.features().coop_taskrun && !driver.features().defer_taskrun);
+        let socket = accept_all(&mut driver, 1)[0];
+        driver.push(token(Kind::Recv, 0), Op::Recv(socket)).unwrap();
+        client.write_all(b"ping").unwrap();
+        let mut completions = Completions::new();
+        while completions.is_empty() {
+            driver.submit_and_wait(None, &mut completions).unwrap();
+        }
+        match completions.pop().map(|completion| completion.outcome) {
+            Some(Outcome::Received { bytes, more: true }) => assert_eq!(&bytes[..], b"ping"),
+            other => panic!("{mode:?}: {other:?}"),
+        }
+        let pong = Op::Send(socket, SendBuf::pooled(b"pong".to_vec()));
+        driver.push(token(Kind::Send, 0), pong).unwrap();
+        driver.submit_and_wait(None, &mut completions).unwrap();
+        drop(driver);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"pong");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, never, unbounded};
 
 use super::wait::{DEADLINE, eventually};
 
@@ -39,6 +39,7 @@ impl Program {
     }
 
     #[track_caller]
+    #[allow(clippy::disallowed_methods, reason = "what a test does not read must block no program")]
     pub fn start(command: &mut Command) -> Self {
         let mut program = Self::start_into(command, Stdio::piped());
         let stdout = program.child.stdout.take().expect("piped");
@@ -73,7 +74,7 @@ impl Program {
                 collected.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        let (_, lines) = unbounded();
+        let lines = never();
         Self { name, child, stdin, lines, stderr, stderr_reader }
     }
 

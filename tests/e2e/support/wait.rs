@@ -15,6 +15,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// # Panics
 /// When there still is nothing at the deadline.
 #[track_caller]
+#[allow(clippy::disallowed_methods, reason = "nothing tells when; the deadline is the clock's")]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Clock::System.now() + DEADLINE;
     loop {

@@ -1,5 +1,8 @@
 //! The program itself, as its users start it, against a server that it started.
 
+mod alertmanager;
+mod metrics;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -55,7 +58,10 @@ fn serve(stream_listen: &str) -> Served {
             .unwrap_or_else(|| panic!("{line} begins with {prefix}"))
             .to_owned()
     };
-    next("alarmcast 0.1.0 · driver ");
+    let driver = next("alarmcast 0.1.0 · driver ");
+    if let Ok(expected) = std::env::var("ALARMCAST_TEST_DRIVER") {
+        assert!(driver.contains(&expected), "on {expected}, not {driver}");
+    }
     let stream = next("stream   ");
     let control = next("control  ");
     // Goes on reading, so that the rest finds a reader.
@@ -192,6 +198,10 @@ fn an_array_and_a_file_are_published_whole() {
         (&published[1_499]["index"], &published[1_499]["seq"]),
         (&json!(1_499), &json!(1_500))
     );
+    let both = run(&["publish", path, "incident", "--title", "x", "--control", &server.control]);
+    assert_eq!(both.status.code(), Some(1));
+    let before = ["publish", "--control", &server.control, "system", "--message", "x"];
+    assert!(run(&before).status.success(), "options may stand before the event");
     let empty = run_with_input(&["publish", "-", "--control", &server.control], " \n");
     assert_eq!(empty.status.code(), Some(1));
 }
