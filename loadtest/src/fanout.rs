@@ -298,6 +298,7 @@ impl Times<'_> {
 
 fn deliveries(timeline: &Timeline, tally: &Tally) -> Deliveries {
     let seconds = seconds(timeline.publish_ns, timeline.delivered.delivered_ns);
+    let client_cpu_us = timeline.delivered.cpu_us.saturating_sub(timeline.connected.cpu_us);
     Deliveries {
         expected: u64::from(timeline.published.accepted) * tally.subscribed,
         delivered: tally.deliveries,
@@ -310,6 +311,7 @@ fn deliveries(timeline: &Timeline, tally: &Tally) -> Deliveries {
         other_messages: tally.other_messages,
         seconds,
         per_second: per(tally.deliveries, seconds),
+        client_cpu_seconds: client_cpu_us as f64 / 1e6,
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Progress {
     pub settled_ns: u64,
     /// When the last event came; zero before.
     pub delivered_ns: u64,
+    /// User and system time of the worker so far, in µs.
+    pub cpu_us: u64,
 }
 
 impl Progress {
@@ -81,6 +83,7 @@ impl Progress {
         self.deliveries += other.deliveries;
         self.settled_ns = self.settled_ns.max(other.settled_ns);
         self.delivered_ns = self.delivered_ns.max(other.delivered_ns);
+        self.cpu_us += other.cpu_us;
     }
 }
 

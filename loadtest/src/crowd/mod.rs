@@ -13,7 +13,7 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde_json::json;
 
-use crate::clock::now_ns;
+use crate::clock::{now_ns, own_cpu_us};
 use crate::connection::{Connection, Fault, Shared};
 use crate::events::EventCache;
 use crate::link::{Command, Plan, Progress, Report};
@@ -121,6 +121,7 @@ impl Crowd {
             if now >= self.reported_ns + REPORT_INTERVAL_NS {
                 self.reported_ns = now;
                 self.progress.deliveries = self.shared.ledger.deliveries;
+                self.progress.cpu_us = own_cpu_us();
                 report(Report::Progress(self.progress));
             }
         }
