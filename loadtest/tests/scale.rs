@@ -1,7 +1,7 @@
 //! The real server at scale: every subscriber gets every event, and an orderly end.
 //!
 //! Meant for `cargo test -p alarmcast-loadtest --release`. The server is `ALARMCAST_BIN`, else
-//! the one in the same target folder; its driver is `ALARMCAST_TEST_DRIVER`, else `uring`.
+//! cargo builds it with the same profile; its driver is `ALARMCAST_TEST_DRIVER`, else `uring`.
 
 mod program;
 mod server;
