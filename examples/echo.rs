@@ -18,7 +18,7 @@ use alarmcast::io::socket::{ListenOptions, listen};
 use alarmcast::io::uring::UringDriver;
 use alarmcast::io::{Driver, DriverChoice, DriverConfig, Waker};
 use alarmcast::protocol::Encoded;
-use alarmcast::queue;
+use alarmcast::queue::{self, Loss};
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{Close, Handler, Inbox, Links, Message, Replies, Settings, Shard};
@@ -42,7 +42,7 @@ struct Arguments {
 struct Echo;
 
 impl Handler for Echo {
-    fn admit(&mut self, _request: &Request) -> Result<Option<&'static str>, Refusal> {
+    fn admit(&mut self, _key: Key, _request: &Request) -> Result<Option<&'static str>, Refusal> {
         Ok(None)
     }
 
@@ -58,7 +58,17 @@ impl Handler for Echo {
 
     fn closed(&mut self, _key: Key) {}
 
-    fn closing(&mut self, _key: Key, _close: &Close) -> Option<Bytes> {
+    fn closing(&mut self, _key: Key, _close: &Close, _after: Option<u64>) -> Option<Bytes> {
+        None
+    }
+
+    fn seen(&mut self, _seq: u64) {}
+
+    fn hears_losses(&self, _slot: u32) -> bool {
+        false
+    }
+
+    fn dropped(&mut self, _key: Key, _loss: &Loss) -> Option<Bytes> {
         None
     }
 
@@ -105,6 +115,7 @@ fn settings(config: &DriverConfig, stats: Arc<ShardStats>) -> Settings {
         connections_max: config.sockets_max as usize - 64,
         accepts: config.accepts as u32,
         outbox: queue::Limits { messages_max: 1 << 20, bytes_max: 4 * MESSAGE_BYTES_MAX },
+        backlog_bytes_max: usize::MAX,
         send_bytes_max: 64 * 1024,
         message: ws::Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: 1 << 20 },
         timing: Timing {

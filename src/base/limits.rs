@@ -38,6 +38,8 @@ pub const OUTBOX_MESSAGES_MAX: usize = 1_000;
 /// Bytes that wait for one connection, all lanes together. At least one event
 /// of the largest size fits.
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes that the backlogs of all connections may take together, each frame counted once.
+pub const BACKLOGS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes handed to the kernel in one send.
 pub const SEND_BYTES_MAX: usize = 32 * 1024;
 /// Unsent bytes that the kernel may hold for a connection: TCP_NOTSENT_LOWAT.

@@ -105,6 +105,11 @@ pub const KEYS: &[Key] = &[
         "Bytes that wait for one connection before it counts as too slow; the largest event must fit.",
     ),
     key(
+        "limits.backlog_bytes_max",
+        integer(16 * 1024 * 1024, BYTES),
+        "Bytes that wait for all connections together, each event counted once; above, the largest backlogs are shed.",
+    ),
+    key(
         "limits.handshake_timeout_secs",
         integer(1, 300),
         "From connecting to the end of the handshake, whatever is sent meanwhile.",

@@ -265,7 +265,7 @@ mod tests {
         let (recv, send) = (token(Kind::Recv, 1), token(Kind::Send, 1));
         let far = token(Kind::Recv, 4_000_000);
         table.begin(recv, Op::Recv(Socket(2)));
-        table.begin(send, Op::Send(Socket(3), SendBuf::pooled(vec![1])));
+        table.begin(send, Op::Send(Socket(3), SendBuf::gathered(vec![1])));
         table.begin(far, Op::Recv(Socket(3)));
         assert_eq!(table.find(recv), Some((Kind::Recv, Socket(2))));
         assert_eq!(table.find(send), Some((Kind::Send, Socket(3))));

@@ -36,6 +36,9 @@ pub enum ServerMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         r#ref: Option<&'a Value>,
     },
+    /// Events that were shed for this connection since the last such notice; told before the
+    /// events that follow. Only for clients that asked for this protocol by name.
+    Dropped { from_seq: u64, to_seq: u64, counts: DroppedCounts, reason: &'a str },
     /// The last message before the server closes.
     Closing {
         reason: &'a str,
@@ -43,6 +46,8 @@ pub enum ServerMessage<'a> {
         /// When to come back; differs per client, to spread reconnects.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        /// After which event the client did not get everything.
+        resume: Resume<'a>,
     },
 }
 
@@ -73,6 +78,21 @@ pub struct Limits {
     pub messages_per_second: Option<u32>,
 }
 
+/// A position in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Resume<'a> {
+    pub epoch: &'a str,
+    pub after: u64,
+}
+
+/// How many events were shed, by priority; critical ones never are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DroppedCounts {
+    pub low: u64,
+    pub normal: u64,
+    pub high: u64,
+}
+
 impl<'a> Welcome<'a> {
     /// A welcome of this version of the protocol.
     pub fn new(
@@ -90,8 +110,8 @@ impl<'a> Welcome<'a> {
 
 impl<'a> ServerMessage<'a> {
     /// The notice before a close with `code`.
-    pub fn closing(code: CloseCode, retry_after_ms: Option<u64>) -> Self {
-        Self::Closing { reason: code.reason(), code: code.code(), retry_after_ms }
+    pub fn closing(code: CloseCode, retry_after_ms: Option<u64>, resume: Resume<'a>) -> Self {
+        Self::Closing { reason: code.reason(), code: code.code(), retry_after_ms, resume }
     }
 
     /// The complete text frame, header included.

@@ -15,8 +15,17 @@ pub struct FrameId(u32);
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub bytes: Rc<Bytes>,
-    /// Of an event: its priority and when the hub accepted it. Nothing for replies.
-    pub event: Option<(Priority, Instant)>,
+    /// Nothing for replies.
+    pub event: Option<EventMark>,
+}
+
+/// What must be known of an event while its frame waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventMark {
+    pub seq: u64,
+    pub priority: Priority,
+    /// When the hub accepted it.
+    pub accepted_at: Instant,
 }
 
 #[derive(Debug)]
@@ -30,6 +39,7 @@ struct Entry {
 pub struct Arena {
     entries: Vec<Entry>,
     free: Vec<u32>,
+    bytes: usize,
 }
 
 impl Arena {
@@ -39,6 +49,7 @@ impl Arena {
 
     /// Stores a frame with one reference, the caller's.
     pub fn insert(&mut self, frame: Frame) -> FrameId {
+        self.bytes += frame.bytes.len();
         let entry = Entry { frame: Some(frame), references: 1 };
         if let Some(index) = self.free.pop() {
             self.entries[index as usize] = entry;
@@ -66,7 +77,8 @@ impl Arena {
         assert!(entry.references > 0);
         entry.references -= 1;
         if entry.references == 0 {
-            entry.frame = None;
+            let frame = entry.frame.take().expect("a referenced frame is stored");
+            self.bytes -= frame.bytes.len();
             self.free.push(id.0);
         }
     }
@@ -78,6 +90,11 @@ impl Arena {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes of all frames stored now, each counted once.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Gives memory back once nothing is stored any more, as after a burst.

@@ -1,9 +1,11 @@
-//! One connection's lanes: references that await their send, highest lane first.
+//! One connection's lanes: references that await their send, highest lane first, and the
+//! policy that sheds the lowest first when they do not go fast enough.
 
 use std::collections::VecDeque;
 
 use crate::event::Priority;
 use crate::queue::arena::FrameId;
+use crate::queue::loss::Loss;
 
 /// Lanes in the order in which they are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,10 +39,16 @@ pub struct Limits {
     pub bytes_max: usize,
 }
 
+/// The lanes that may be shed, the first to go first, each with its watermark: the eighths
+/// of the limits above which it goes. Control and critical are never shed.
+const WATERMARKS: [(Lane, usize); 3] = [(Lane::Low, 4), (Lane::Normal, 6), (Lane::High, 7)];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Pushed {
     Queued,
+    /// The policy would have shed it at once: it was not queued.
+    Shed,
     /// Nothing was queued: the backlog is at its limit.
     Full,
 }
@@ -51,6 +59,8 @@ pub struct Outbox {
     lanes: [VecDeque<(FrameId, u32)>; LANES],
     messages: usize,
     bytes: usize,
+    /// What was shed and not told yet.
+    pub loss: Loss,
 }
 
 impl Outbox {
@@ -61,11 +71,43 @@ impl Outbox {
     /// Queues a frame of `bytes` unless that would pass a limit. The caller owns the
     /// reference count: it adds a reference for what was queued.
     pub fn push(&mut self, lane: Lane, id: FrameId, bytes: usize, limits: Limits) -> Pushed {
-        if self.messages >= limits.messages_max || self.bytes + bytes > limits.bytes_max {
+        if self.would_pass(limits, 8, bytes) {
             return Pushed::Full;
         }
         self.push_past_limits(lane, id, bytes);
         Pushed::Queued
+    }
+
+    /// Queues a frame, shedding lower lanes, oldest first, where it would lift the backlog above
+    /// their watermarks. What was shed is appended to `shed`; its references are the caller's.
+    pub fn push_shedding(
+        &mut self,
+        lane: Lane,
+        id: FrameId,
+        bytes: usize,
+        limits: Limits,
+        shed: &mut Vec<(Lane, FrameId)>,
+    ) -> Pushed {
+        for (lowest, eighths) in WATERMARKS {
+            while self.would_pass(limits, eighths, bytes)
+                && let Some(id) = self.pop_from(lowest)
+            {
+                shed.push((lowest, id));
+            }
+            if lane == lowest && self.would_pass(limits, eighths, bytes) {
+                return Pushed::Shed;
+            }
+        }
+        self.push(lane, id, bytes, limits)
+    }
+
+    /// Takes away all that may be shed, lowest lane first; as when memory runs short.
+    pub fn shed_all(&mut self, shed: &mut Vec<(Lane, FrameId)>) {
+        for (lane, _) in WATERMARKS {
+            while let Some(id) = self.pop_from(lane) {
+                shed.push((lane, id));
+            }
+        }
     }
 
     /// For the few frames that must fit: the handshake's answer and the closing ones.
@@ -80,15 +122,23 @@ impl Outbox {
     /// Takes the next reference: the oldest of the highest lane that has any.
     pub fn pop(&mut self) -> Option<FrameId> {
         let (id, bytes) = self.lanes.iter_mut().find_map(VecDeque::pop_front)?;
-        self.messages -= 1;
-        self.bytes -= bytes as usize;
-        debug_assert!(self.invariants());
+        self.take_away(bytes);
         Some(id)
     }
 
     /// Size of what [`Outbox::pop`] would take.
     pub fn next_bytes(&self) -> Option<usize> {
         self.lanes.iter().find_map(|lane| lane.front()).map(|&(_, bytes)| bytes as usize)
+    }
+
+    /// Everything that waits, in the order of lanes.
+    pub fn iter(&self) -> impl Iterator<Item = FrameId> + '_ {
+        self.lanes.iter().flatten().map(|&(id, _)| id)
+    }
+
+    /// Whether something waits above the lanes of normal and low events.
+    pub fn is_urgent(&self) -> bool {
+        self.lanes[..Lane::Normal as usize].iter().any(|lane| !lane.is_empty())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -101,6 +151,25 @@ impl Outbox {
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether one more frame of `bytes` would lift the backlog above so many eighths of the
+    /// limits.
+    fn would_pass(&self, limits: Limits, eighths: usize, bytes: usize) -> bool {
+        (self.messages + 1) * 8 > limits.messages_max * eighths
+            || (self.bytes + bytes) * 8 > limits.bytes_max * eighths
+    }
+
+    fn pop_from(&mut self, lane: Lane) -> Option<FrameId> {
+        let (id, bytes) = self.lanes[lane as usize].pop_front()?;
+        self.take_away(bytes);
+        Some(id)
+    }
+
+    fn take_away(&mut self, bytes: u32) {
+        self.messages -= 1;
+        self.bytes -= bytes as usize;
+        debug_assert!(self.invariants());
     }
 
     fn invariants(&self) -> bool {
@@ -134,6 +203,7 @@ mod tests {
         {
             assert_eq!(outbox.push(lane, ids[id], 1, LIMITS), Pushed::Queued);
         }
+        assert!(outbox.is_urgent());
         let order: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
         assert_eq!(order, [ids[2], ids[1], ids[3], ids[0]]);
         assert!(outbox.is_empty() && outbox.bytes() == 0);
@@ -153,5 +223,48 @@ mod tests {
         assert_eq!((outbox.messages(), outbox.bytes()), (5, 143));
         assert_eq!(outbox.next_bytes(), Some(50));
         assert_eq!(outbox.pop(), Some(ids[5]));
+    }
+
+    /// Pushes one frame of one byte into `lane`, for each of `ids`; gives what was shed.
+    fn fill(outbox: &mut Outbox, lane: Lane, ids: &[FrameId], limits: Limits) -> Vec<FrameId> {
+        let mut shed = Vec::new();
+        for &id in ids {
+            if outbox.push_shedding(lane, id, 1, limits, &mut shed) == Pushed::Shed {
+                shed.push((lane, id));
+            }
+        }
+        shed.into_iter().map(|(_, id)| id).collect()
+    }
+
+    #[test]
+    fn low_is_shed_first_and_oldest_first_then_normal_then_high_and_critical_never() {
+        let limits = Limits { messages_max: 16, bytes_max: 1_000 };
+        let ids = ids(64);
+        let mut outbox = Outbox::new();
+        assert_eq!(fill(&mut outbox, Lane::Low, &ids[..10], limits), ids[..2], "8 of 16 is low's");
+        assert_eq!(fill(&mut outbox, Lane::Normal, &ids[10..14], limits), ids[2..6]);
+        assert_eq!(fill(&mut outbox, Lane::Normal, &ids[14..24], limits)[..4], ids[6..10]);
+        assert_eq!(outbox.messages(), 12, "12 of 16 is normal's");
+        assert_eq!(fill(&mut outbox, Lane::Low, &ids[24..25], limits), ids[24..25]);
+        fill(&mut outbox, Lane::High, &ids[25..45], limits);
+        assert_eq!(outbox.messages(), 14, "14 of 16 is high's");
+        let shed = fill(&mut outbox, Lane::Critical, &ids[45..61], limits);
+        assert_eq!(shed.len(), 14, "all that is high goes for what is critical");
+        assert_eq!(outbox.iter().collect::<Vec<_>>(), ids[45..61]);
+        let pushed = outbox.push_shedding(Lane::Critical, ids[61], 1, limits, &mut Vec::new());
+        assert_eq!(pushed, Pushed::Full);
+    }
+
+    #[test]
+    fn bytes_count_as_messages_do() {
+        let limits = Limits { messages_max: 1_000, bytes_max: 80 };
+        let ids = ids(3);
+        let mut outbox = Outbox::new();
+        let mut shed = Vec::new();
+        assert_eq!(outbox.push_shedding(Lane::Low, ids[0], 40, limits, &mut shed), Pushed::Queued);
+        assert_eq!(outbox.push_shedding(Lane::Low, ids[1], 40, limits, &mut shed), Pushed::Queued);
+        assert_eq!(shed, [(Lane::Low, ids[0])]);
+        assert_eq!(outbox.push_shedding(Lane::Low, ids[2], 41, limits, &mut shed), Pushed::Shed);
+        assert_eq!(outbox.messages(), 0);
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod arena;
 pub mod lanes;
+pub mod loss;
 
-pub use arena::{Arena, Frame, FrameId};
+pub use arena::{Arena, EventMark, Frame, FrameId};
 pub use lanes::{Lane, Limits, Outbox, Pushed};
+pub use loss::Loss;

@@ -312,6 +312,7 @@ fn shard_settings(
             messages_max: limits.outbox_messages_max,
             bytes_max: limits.outbox_bytes_max,
         },
+        backlog_bytes_max: limits.backlog_bytes_max / all_stats.len(),
         send_bytes_max: limits::SEND_BYTES_MAX,
         message: ws::Limits {
             message_bytes_max: limits.message_bytes_max,
@@ -327,8 +328,8 @@ fn shard_settings(
             end: END,
         },
         retry_after_secs: 5,
-        turn_deliveries_max: 65_536,
-        turn_sends_max: 2_048,
+        turn_deliveries_max: 131_072,
+        turn_sends_max: 256,
         all_stats,
     }
 }

@@ -28,7 +28,13 @@ const IDLE: Close = Close { code: CloseCode::Idle, reason: "nothing was received
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// Tells an open connection that it ends, and why; waits for the peer's close frame.
     pub(super) fn close(&mut self, key: Key, close: Close, now: Instant) {
-        if self.say_goodbye(key, close)
+        // Everything that was queued goes out before the last words.
+        self.close_at(key, close, None, now);
+    }
+
+    /// As [`Self::close`], with the position from which the client did not get everything.
+    pub(super) fn close_at(&mut self, key: Key, close: Close, after: Option<u64>, now: Instant) {
+        if self.say_goodbye(key, close, after)
             && let Some(connection) = self.connections.get_mut(key)
         {
             connection.session.begin_close(now, &self.settings.timing);
@@ -38,18 +44,18 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Tells a connection whose peer broke the rules, and ends it without waiting.
     pub(super) fn fail(&mut self, key: Key, close: Close, now: Instant) {
-        self.say_goodbye(key, close);
+        self.say_goodbye(key, close, None);
         self.end_after_flush(key, now);
     }
 
     /// Queues the last words of a connection that is not ending yet.
-    fn say_goodbye(&mut self, key: Key, close: Close) -> bool {
+    fn say_goodbye(&mut self, key: Key, close: Close, after: Option<u64>) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let may_still_speak = connection.is_open && connection.ending == Ending::No;
         if !may_still_speak {
             return false;
         }
-        if let Some(closing) = self.handler.closing(key, &close) {
+        if let Some(closing) = self.handler.closing(key, &close, after) {
             self.queue_last(key, closing);
         }
         self.queue_last(key, Bytes::from(close_frame(close.code.code(), close.reason)));

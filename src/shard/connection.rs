@@ -1,9 +1,12 @@
 //! One connection's place in a shard.
 
+use std::rc::Rc;
+
 use crate::base::clock::Instant;
 use crate::io::Socket;
 use crate::queue::{FrameId, Outbox};
 use crate::session::Session;
+use crate::shard::flush::Gathered;
 
 /// Everything a shard keeps of a connection. The parts that only a busy connection needs
 /// are boxed and given back.
@@ -23,6 +26,8 @@ pub(super) struct Connection {
     pub is_open: bool,
     /// In the list of those to be flushed.
     pub is_dirty: bool,
+    /// In the list of those to be flushed first.
+    pub is_dirty_urgent: bool,
     pub is_receiving: bool,
     pub is_sending: bool,
     pub is_shutting_down: bool,
@@ -53,7 +58,7 @@ pub(super) enum InFlight {
     #[default]
     Nothing,
     One(FrameId),
-    Many(Vec<FrameId>),
+    Many(Rc<Gathered>),
 }
 
 impl Connection {
@@ -68,6 +73,7 @@ impl Connection {
             ending: Ending::No,
             is_open: false,
             is_dirty: false,
+            is_dirty_urgent: false,
             is_receiving: false,
             is_sending: false,
             is_shutting_down: false,
@@ -79,5 +85,15 @@ impl Connection {
     /// Nothing is in flight that lasts until the connection ends.
     pub fn is_quiet(&self) -> bool {
         !self.is_receiving && !self.is_sending
+    }
+}
+
+impl InFlight {
+    pub fn ids(&self) -> &[FrameId] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Many(gathered) => gathered.ids(),
+        }
     }
 }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
+use crate::event::Event;
 use crate::io::Driver;
 use crate::protocol::encoded::Encoded;
-use crate::queue::{Frame, FrameId, Lane, Pushed};
+use crate::queue::{EventMark, Frame, FrameId, Lane, Pushed};
 use crate::shard::close::SLOW_CONSUMER;
 use crate::shard::connection::Ending;
 use crate::shard::handler::Handler;
@@ -17,13 +18,28 @@ use crate::shard::inbox::Request;
 use crate::shard::turn::Shard;
 
 impl<D: Driver, H: Handler> Shard<D, H> {
-    /// Takes events while this turn's budget lasts, then requests.
+    /// Takes events while this turn's budget lasts, urgent ones first, then requests.
+    ///
+    /// Events that are not urgent wait in the inbox while the flush is behind: then it is this
+    /// shard that is slow and not its clients, so that the hub, and in the end the publishers,
+    /// should feel it rather than the clients' outboxes.
     pub(super) fn drain_inbox(&mut self, now: Instant) {
+        let is_behind = self.dirty.len() > self.settings.turn_sends_max;
         let mut deliveries = 0;
         while deliveries < self.settings.turn_deliveries_max {
-            let Some(event) = self.links.inbox.pop_event() else { break };
+            let inbox = &self.links.inbox;
+            let urgent = inbox.pop_urgent();
+            let Some(event) = urgent.or_else(|| (!is_behind).then(|| inbox.pop_event()).flatten())
+            else {
+                break;
+            };
             // Also an event that nobody wants costs something.
             deliveries += 1 + self.deliver(&event, now);
+        }
+        // Events enter both queues in the order of the sequence: once both were found empty,
+        // nothing older than the newest is still to come.
+        if !self.links.inbox.has_events() {
+            self.handler.seen(self.newest_seq);
         }
         if self.links.inbox.relieve() {
             self.links.hub.wake();
@@ -42,15 +58,17 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Queues an event at every connection that wants it; gives their number.
     fn deliver(&mut self, event: &Arc<Encoded>, now: Instant) -> usize {
+        let seq = event.event.seq;
+        self.newest_seq = self.newest_seq.max(seq);
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
         let bytes = self.handler.matching(event, &mut matched);
         let filtered = self.handler.interested().saturating_sub(matched.len());
         self.links.stats.events_filtered.add(filtered as u64);
         if !matched.is_empty() {
-            let priority = event.event.priority;
-            let frame =
-                Frame { bytes: Rc::new(bytes), event: Some((priority, event.event.accepted_at)) };
+            let Event { priority, accepted_at, .. } = event.event;
+            let mark = EventMark { seq, priority, accepted_at };
+            let frame = Frame { bytes: Rc::new(bytes), event: Some(mark) };
             let frame_bytes = frame.bytes.len();
             let id = self.arena.insert(frame);
             for &slot in &matched {
@@ -64,21 +82,99 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn queue_event(&mut self, slot: u32, lane: Lane, id: FrameId, bytes: usize, now: Instant) {
-        let Some((key, connection)) = self.connections.at_mut(slot) else { return };
+        let Self { connections, pools, shed, settings, .. } = self;
+        let Some((key, connection)) = connections.at_mut(slot) else { return };
         // One that is about to end gets nothing more: its handler was told that it is closed.
         if connection.ending != Ending::No || !connection.session.is_open() {
             return;
         }
-        let spare = &mut self.spare_outboxes;
-        let outbox = connection.outbox.get_or_insert_with(|| spare.pop().unwrap_or_default());
-        match outbox.push(lane, id, bytes, self.settings.outbox) {
-            Pushed::Queued => {
+        let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
+        let before = outbox.bytes();
+        let pushed = match self.handler.hears_losses(slot) {
+            true => outbox.push_shedding(lane, id, bytes, settings.outbox, shed),
+            false => outbox.push(lane, id, bytes, settings.outbox),
+        };
+        let after = outbox.bytes();
+        match pushed {
+            Pushed::Queued => self.arena.retain(id),
+            Pushed::Shed => {
+                // As if it had been queued and shed.
                 self.arena.retain(id);
-                self.links.stats.outbox_bytes.add(bytes as u64);
-                self.mark_dirty(key);
+                shed.push((lane, id));
             }
-            Pushed::Full => self.close_slow(key, now),
+            Pushed::Full => {}
         }
+        self.links.stats.outbox_bytes.add(after as u64);
+        self.links.stats.outbox_bytes.sub(before as u64);
+        self.account_shed(key);
+        match pushed {
+            Pushed::Full => self.close_slow(key, now),
+            Pushed::Queued | Pushed::Shed => self.mark_dirty(key),
+        }
+    }
+
+    /// Notes what was just shed in the connection's loss record, and releases it.
+    fn account_shed(&mut self, key: Key) {
+        let Self { connections, arena, shed, links, .. } = self;
+        let outbox = connections.get_mut(key).and_then(|connection| connection.outbox.as_mut());
+        let Some(outbox) = outbox else { return };
+        for (_, id) in shed.drain(..) {
+            // Only events are in the lanes that are shed, and the last words, which come when
+            // nothing is shed any more.
+            if let Some(EventMark { seq, priority, .. }) = arena.get(id).event {
+                outbox.loss.add(seq, priority);
+                links.stats.events_shed[priority.index()].add(1);
+            }
+            arena.release(id);
+        }
+    }
+
+    /// Keeps the memory of all backlogs together within its budget: the largest are shed first.
+    pub(super) fn keep_within_budget(&mut self, now: Instant) {
+        let budget = self.settings.backlog_bytes_max;
+        if self.backlog_bytes() <= budget {
+            return;
+        }
+        let mut backlogs: Vec<(usize, Key)> = Vec::new();
+        for key in self.connections.keys() {
+            if let Some(outbox) = self.connections.get(key).and_then(|it| it.outbox.as_ref()) {
+                backlogs.push((outbox.bytes(), key));
+            }
+        }
+        backlogs.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        self.links.stats.budget_exceeded.add(1);
+        // Some room below the budget, so that this does not happen in every turn.
+        let enough = budget / 8 * 7;
+        for &(_, key) in &backlogs {
+            if self.backlog_bytes() <= enough {
+                return;
+            }
+            self.shed_backlog(key, now);
+        }
+        for &(_, key) in &backlogs {
+            if self.backlog_bytes() <= enough {
+                return;
+            }
+            self.close_slow(key, now);
+        }
+    }
+
+    /// Memory that backlogs take: each frame once, and what is gathered for the kernel.
+    fn backlog_bytes(&self) -> usize {
+        self.arena.bytes() + self.pools.gathered_bytes()
+    }
+
+    fn shed_backlog(&mut self, key: Key, now: Instant) {
+        if !self.handler.hears_losses(key.slot) {
+            return self.close_slow(key, now);
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let is_ending = connection.ending != Ending::No || !connection.session.is_open();
+        let Some(outbox) = connection.outbox.as_mut().filter(|_| !is_ending) else { return };
+        let before = outbox.bytes();
+        outbox.shed_all(&mut self.shed);
+        self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
+        self.account_shed(key);
     }
 
     /// Queues a reply on the control lane, within the limits.
@@ -89,14 +185,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         let frame_bytes = bytes.len();
         let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
-        let spare = &mut self.spare_outboxes;
-        let outbox = connection.outbox.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        let pools = &mut self.pools;
+        let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
         match outbox.push(Lane::Control, id, frame_bytes, self.settings.outbox) {
             Pushed::Queued => {
                 self.links.stats.outbox_bytes.add(frame_bytes as u64);
                 self.mark_dirty(key);
             }
-            Pushed::Full => {
+            Pushed::Shed | Pushed::Full => {
                 self.arena.release(id);
                 self.close_slow(key, now);
             }
@@ -113,18 +209,30 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let frame_bytes = bytes.len();
         let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
-        let spare = &mut self.spare_outboxes;
-        let outbox = connection.outbox.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        let pools = &mut self.pools;
+        let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
         outbox.push_past_limits(lane, id, frame_bytes);
         self.links.stats.outbox_bytes.add(frame_bytes as u64);
         self.mark_dirty(key);
     }
 
+    /// Ends a connection whose backlog is at its limit and may not be shed further.
     fn close_slow(&mut self, key: Key, now: Instant) {
         self.links.stats.slow_consumers_closed.add(1);
+        let position = self.first_unsent(key).map(|first| first - 1);
         // What waits is given up: it would only stand between the client and the news that
         // it must reconnect.
         self.discard_outbox(key);
-        self.close(key, SLOW_CONSUMER, now);
+        self.close_at(key, SLOW_CONSUMER, position, now);
+    }
+
+    /// The first event that was not certainly sent and not told as lost.
+    fn first_unsent(&self, key: Key) -> Option<u64> {
+        let connection = self.connections.get(key)?;
+        let seq = |id: FrameId| self.arena.get(id).event.map(|mark| mark.seq);
+        let queued = connection.outbox.iter().flat_map(|outbox| outbox.iter()).filter_map(seq);
+        let lost = connection.outbox.iter().filter_map(|it| it.loss.range()).map(|(from, _)| from);
+        let in_flight = connection.in_flight.ids().iter().copied().filter_map(seq);
+        queued.chain(lost).chain(in_flight).min()
     }
 }

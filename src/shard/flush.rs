@@ -3,40 +3,80 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
-use crate::queue::{Arena, FrameId, Outbox};
+use crate::queue::{Arena, EventMark, FrameId, Lane, Loss, Outbox};
 use crate::shard::connection::{Ending, InFlight};
 use crate::shard::handler::Handler;
 use crate::shard::stats::{Histograms, ShardStats};
 use crate::shard::turn::Shard;
 
-/// Buffers that were used before, so that the steady state allocates nothing.
+/// Several frames in one piece, for every connection whose pending set is just these.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    bytes: Rc<Vec<u8>>,
+    /// One reference to each is held here, for all connections.
+    ids: Vec<FrameId>,
+}
+
+impl Gathered {
+    pub fn ids(&self) -> &[FrameId] {
+        &self.ids
+    }
+}
+
+/// What was used before, so that the steady state allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
-    bytes: Vec<Vec<u8>>,
-    ids: Vec<Vec<FrameId>>,
+    gathered: Vec<Rc<Gathered>>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
+    outboxes: Vec<Box<Outbox>>,
+    /// What was gathered last: the next connection often wants the same.
+    last: Option<Rc<Gathered>>,
+    taken: Vec<FrameId>,
+    /// Bytes of all that is gathered and not sent.
+    bytes: usize,
 }
 
 /// Kept of each kind; more are given back to the allocator.
 const POOLED_MAX: usize = 1024;
 
 impl Pools {
-    fn put_bytes(&mut self, mut buffer: Vec<u8>) {
-        if self.bytes.len() < POOLED_MAX {
-            buffer.clear();
-            self.bytes.push(buffer);
+    /// Bytes that were gathered and are still with the kernel.
+    pub fn gathered_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn outbox(&mut self) -> Box<Outbox> {
+        self.outboxes.pop().unwrap_or_default()
+    }
+
+    pub fn put_outbox(&mut self, outbox: Box<Outbox>) {
+        debug_assert!(outbox.is_empty() && outbox.loss.is_empty());
+        if self.outboxes.len() < POOLED_MAX {
+            self.outboxes.push(outbox);
         }
     }
 
-    fn put_ids(&mut self, mut ids: Vec<FrameId>) {
-        if self.ids.len() < POOLED_MAX {
-            ids.clear();
-            self.ids.push(ids);
+    /// Gives up one use of what was gathered; the last one frees the frames.
+    fn put_gathered(&mut self, mut gathered: Rc<Gathered>, arena: &mut Arena) {
+        let Some(unique) = Rc::get_mut(&mut gathered) else { return };
+        unique.ids.drain(..).for_each(|id| arena.release(id));
+        self.bytes -= unique.bytes.len();
+        // A send that was given up may still hold the bytes: then they are not used again.
+        if let Some(bytes) = Rc::get_mut(&mut unique.bytes)
+            && self.gathered.len() < POOLED_MAX
+        {
+            bytes.clear();
+            self.gathered.push(gathered);
+        }
+    }
+
+    fn forget_last(&mut self, arena: &mut Arena) {
+        if let Some(last) = self.last.take() {
+            self.put_gathered(last, arena);
         }
     }
 }
@@ -44,50 +84,81 @@ impl Pools {
 impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn mark_dirty(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if !connection.is_dirty {
+        // Its completion comes back to what waits.
+        if connection.is_sending {
+            return;
+        }
+        let is_urgent = connection.outbox.as_ref().is_none_or(|outbox| outbox.is_urgent());
+        if is_urgent && !connection.is_dirty_urgent {
+            connection.is_dirty_urgent = true;
+            self.dirty_urgent.push_back(key);
+        } else if !connection.is_dirty && !connection.is_dirty_urgent {
             connection.is_dirty = true;
             self.dirty.push_back(key);
         }
     }
 
-    /// Serves dirty connections in the order in which they became so, within this turn's
-    /// budget; the rest is served first in the next turn.
+    /// Serves dirty connections, those with something urgent first, otherwise in the order in
+    /// which they became dirty, within this turn's budget. The rest is served first in the next
+    /// turn, after another look at what is urgent in the inbox.
     pub(super) fn flush(&mut self, now: Instant) {
         for _ in 0..self.settings.turn_sends_max {
             if self.is_driver_full() {
-                return;
+                break;
             }
-            let Some(key) = self.dirty.pop_front() else { return };
-            self.flush_connection(key, now);
+            let urgent = self.dirty_urgent.pop_front();
+            let is_urgent = urgent.is_some();
+            let Some(key) = urgent.or_else(|| self.dirty.pop_front()) else { break };
+            if let Some(connection) = self.connections.get_mut(key) {
+                match is_urgent {
+                    true => connection.is_dirty_urgent = false,
+                    false => connection.is_dirty = false,
+                }
+                self.flush_connection(key, now);
+            }
         }
+        self.pools.forget_last(&mut self.arena);
     }
 
     fn flush_connection(&mut self, key: Key, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.is_dirty = false;
         if connection.is_sending || connection.ending >= Ending::HalfClosed {
             return;
         }
-        let Some(outbox) = &mut connection.outbox else {
+        if connection.outbox.is_none() {
             if connection.ending == Ending::AfterFlush {
                 self.half_close(key, now);
             }
             return;
-        };
-        let before = outbox.bytes();
-        let (buf, in_flight) =
-            gather(outbox, &self.arena, &mut self.pools, self.settings.send_bytes_max);
-        self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
-        if outbox.is_empty() {
-            self.return_outbox(key);
         }
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        self.tell_loss(key);
+        let Self { connections, arena, pools, .. } = self;
+        let Some(connection) = connections.get_mut(key) else { return };
+        let Some(outbox) = &mut connection.outbox else { return };
+        let before = outbox.bytes();
+        let (buf, in_flight) = gather(outbox, arena, pools, self.settings.send_bytes_max);
+        self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
         connection.in_flight = in_flight;
         connection.is_sending = true;
         connection.session.handle_send_progress(now, &self.settings.timing);
+        if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
+            pools.put_outbox(outbox);
+        }
         let socket = connection.socket;
         self.push(Kind::Send, key, Op::Send(socket, buf));
         self.schedule(key);
+    }
+
+    /// What was shed is told before the next event goes out.
+    fn tell_loss(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(outbox) = &mut connection.outbox else { return };
+        if !outbox.loss.is_empty() {
+            let loss = outbox.loss.take();
+            if let Some(notice) = self.handler.dropped(key, &loss) {
+                self.queue_past_limits(key, Lane::Control, notice);
+            }
+        }
     }
 
     pub(super) fn handle_send(&mut self, key: Key, outcome: Outcome, now: Instant) {
@@ -113,10 +184,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 if connection.ending < Ending::Aborted {
                     self.links.stats.send_errors.add(1);
                 }
+                drop(buf);
                 self.release_in_flight(key);
-                if let Some(bytes) = buf.and_then(SendBuf::into_pooled) {
-                    self.pools.put_bytes(bytes);
-                }
                 self.abort_lost(key);
             }
             other => debug_assert!(false, "not a send's outcome: {other:?}"),
@@ -126,9 +195,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn finish_send(&mut self, key: Key, buf: SendBuf, now: Instant) {
         let complete = buf.is_done();
-        if let Some(bytes) = buf.into_pooled() {
-            self.pools.put_bytes(bytes);
-        }
+        // Before what it was gathered from, so that the bytes can be used again.
+        drop(buf);
         if complete {
             self.count_sent(key, now);
         }
@@ -143,12 +211,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn count_sent(&mut self, key: Key, now: Instant) {
         let Self { connections, arena, histograms, links, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        match &connection.in_flight {
-            InFlight::Nothing => {}
-            InFlight::One(id) => count_frame(*id, arena, histograms, &links.stats, now),
-            InFlight::Many(ids) => {
-                ids.iter().for_each(|id| count_frame(*id, arena, histograms, &links.stats, now));
-            }
+        for id in connection.in_flight.ids() {
+            count_frame(*id, arena, histograms, &links.stats, now);
         }
     }
 
@@ -158,20 +222,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         match std::mem::take(&mut connection.in_flight) {
             InFlight::Nothing => {}
             InFlight::One(id) => self.arena.release(id),
-            InFlight::Many(ids) => {
-                ids.iter().for_each(|id| self.arena.release(*id));
-                self.pools.put_ids(ids);
-            }
-        }
-    }
-
-    /// Takes an empty outbox away until something waits again.
-    fn return_outbox(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty())
-            && self.spare_outboxes.len() < POOLED_MAX
-        {
-            self.spare_outboxes.push(outbox);
+            InFlight::Many(gathered) => self.pools.put_gathered(gathered, &mut self.arena),
         }
     }
 
@@ -183,39 +234,60 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         while let Some(id) = outbox.pop() {
             self.arena.release(id);
         }
-        if self.spare_outboxes.len() < POOLED_MAX {
-            self.spare_outboxes.push(outbox);
-        }
+        outbox.loss = Loss::default();
+        self.pools.put_outbox(outbox);
     }
 }
 
 /// Takes frames off the outbox, highest lane first, up to `bytes_max`: one alone is shared,
-/// several become one contiguous buffer.
+/// several become one contiguous buffer, which is shared as well where the connection before
+/// this one got the same frames.
 fn gather(
     outbox: &mut Outbox,
-    arena: &Arena,
+    arena: &mut Arena,
     pools: &mut Pools,
     bytes_max: usize,
 ) -> (SendBuf, InFlight) {
-    let first = outbox.pop().expect("an outbox that is there is not empty");
-    let first_bytes: &Rc<Bytes> = &arena.get(first).bytes;
-    let fits = |outbox: &Outbox, used: usize| {
-        outbox.next_bytes().is_some_and(|next| used + next <= bytes_max)
+    let mut taken = std::mem::take(&mut pools.taken);
+    taken.clear();
+    let mut bytes = 0;
+    while let Some(next) = outbox.next_bytes()
+        && (taken.is_empty() || bytes + next <= bytes_max)
+        && let Some(id) = outbox.pop()
+    {
+        bytes += next;
+        taken.push(id);
+    }
+    let sent = match taken[..] {
+        [] => unreachable!("an outbox that is there is not empty"),
+        [only] => (SendBuf::shared(Rc::clone(&arena.get(only).bytes)), InFlight::One(only)),
+        _ => gather_many(&taken, bytes, arena, pools),
     };
-    if !fits(outbox, first_bytes.len()) {
-        return (SendBuf::shared(Rc::clone(first_bytes)), InFlight::One(first));
+    pools.taken = taken;
+    sent
+}
+
+fn gather_many(
+    taken: &[FrameId],
+    bytes: usize,
+    arena: &mut Arena,
+    pools: &mut Pools,
+) -> (SendBuf, InFlight) {
+    if let Some(last) = pools.last.as_ref().filter(|last| last.ids == taken) {
+        taken.iter().for_each(|id| arena.release(*id));
+        let (buf, gathered) = (SendBuf::gathered(Rc::clone(&last.bytes)), Rc::clone(last));
+        return (buf, InFlight::Many(gathered));
     }
-    let mut buffer = pools.bytes.pop().unwrap_or_default();
-    let mut ids = pools.ids.pop().unwrap_or_default();
-    buffer.reserve(bytes_max.min(first_bytes.len() + outbox.bytes()));
-    buffer.extend_from_slice(first_bytes);
-    ids.push(first);
-    while fits(outbox, buffer.len()) {
-        let Some(id) = outbox.pop() else { break };
-        buffer.extend_from_slice(&arena.get(id).bytes);
-        ids.push(id);
-    }
-    (SendBuf::pooled(buffer), InFlight::Many(ids))
+    pools.forget_last(arena);
+    let mut gathered = pools.gathered.pop().unwrap_or_default();
+    let unique = Rc::get_mut(&mut gathered).expect("what is pooled is used by nobody");
+    let buffer = Rc::get_mut(&mut unique.bytes).expect("what is pooled is used by nobody");
+    buffer.reserve(bytes);
+    taken.iter().for_each(|id| buffer.extend_from_slice(&arena.get(*id).bytes));
+    unique.ids.extend_from_slice(taken);
+    pools.bytes += bytes;
+    pools.last = Some(Rc::clone(&gathered));
+    (SendBuf::gathered(Rc::clone(&gathered.bytes)), InFlight::Many(gathered))
 }
 
 fn count_frame(
@@ -226,7 +298,7 @@ fn count_frame(
     now: Instant,
 ) {
     stats.messages_sent.add(u64::from(is_message(&arena.get(id).bytes)));
-    if let Some((priority, accepted_at)) = arena.get(id).event {
+    if let Some(EventMark { priority, accepted_at, .. }) = arena.get(id).event {
         stats.events_delivered.add(1);
         let nanos = now.since(accepted_at).as_nanos() as u64;
         histograms.delivery[priority.index()].saturating_record(nanos);

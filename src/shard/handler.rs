@@ -9,16 +9,18 @@ use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::protocol::CloseCode;
 use crate::protocol::encoded::Encoded;
+use crate::queue::Loss;
 use crate::ws::{Refusal, Request};
 
 /// Speaks a protocol over a shard's connections. Connections are named by slab keys;
 /// `slot` alone names one while it is open.
 pub trait Handler {
-    /// Judges a valid upgrade request: the subprotocol to answer with, or a refusal.
+    /// Judges a valid upgrade request: the subprotocol to answer with, or a refusal. What
+    /// is admitted is opened next.
     ///
     /// # Errors
     /// The refusal is sent and the connection ends.
-    fn admit(&mut self, request: &Request) -> Result<Option<&'static str>, Refusal>;
+    fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal>;
 
     /// The connection is open.
     fn opened(&mut self, key: Key, now: Instant, replies: &mut Replies);
@@ -29,8 +31,20 @@ pub trait Handler {
     /// The connection is no longer open: nothing more is delivered to it.
     fn closed(&mut self, key: Key);
 
-    /// The last message before the server closes a connection, as a complete frame.
-    fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes>;
+    /// The last message before the server closes a connection, as a complete frame. `after`
+    /// is the last event before the first that the client may not have got; none if it got, or
+    /// is about to get, all that was seen.
+    fn closing(&mut self, key: Key, close: &Close, after: Option<u64>) -> Option<Bytes>;
+
+    /// Every event up to this one has been through [`Handler::matching`].
+    fn seen(&mut self, seq: u64);
+
+    /// Whether the client of an open connection understands a notice of what was shed. Who
+    /// does not is closed instead.
+    fn hears_losses(&self, slot: u32) -> bool;
+
+    /// The notice of what was shed for a connection, as a complete frame.
+    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes>;
 
     /// Appends the slots of the connections that want the event, each once, and gives
     /// the frame that they get.

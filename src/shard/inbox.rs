@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::Instant;
 use crate::base::limits;
+use crate::event::Priority;
 use crate::io::Waker;
 use crate::protocol::encoded::Encoded;
 use crate::shard::stats::{Histograms, ShardStats};
@@ -25,9 +26,11 @@ pub enum Request {
 /// Bounded and lock-free; written by any thread, read by one shard.
 #[derive(Debug)]
 pub struct Inbox {
+    /// Critical and high events, which do not wait behind the others.
+    urgent: ArrayQueue<Arc<Encoded>>,
     events: ArrayQueue<Arc<Encoded>>,
     requests: ArrayQueue<Request>,
-    /// The hub found `events` full and waits for room.
+    /// The hub found a queue of events full and waits for room.
     starved: AtomicBool,
     forced: AtomicBool,
 }
@@ -35,6 +38,7 @@ pub struct Inbox {
 impl Inbox {
     pub fn new(events_max: usize) -> Self {
         Self {
+            urgent: ArrayQueue::new(events_max),
             events: ArrayQueue::new(events_max),
             requests: ArrayQueue::new(limits::INBOX_REQUESTS_MAX),
             starved: AtomicBool::new(false),
@@ -42,6 +46,12 @@ impl Inbox {
         }
     }
 
+    /// The next critical or high event.
+    pub fn pop_urgent(&self) -> Option<Arc<Encoded>> {
+        self.urgent.pop()
+    }
+
+    /// The next normal or low event.
     pub fn pop_event(&self) -> Option<Arc<Encoded>> {
         self.events.pop()
     }
@@ -50,17 +60,21 @@ impl Inbox {
         self.requests.pop()
     }
 
+    pub fn has_urgent(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
     pub fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        self.has_urgent() || !self.events.is_empty()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.requests.is_empty()
+        !self.has_events() && self.requests.is_empty()
     }
 
     /// Events and requests that wait.
     pub fn depth(&self) -> usize {
-        self.events.len() + self.requests.len()
+        self.urgent.len() + self.events.len() + self.requests.len()
     }
 
     pub fn events_max(&self) -> usize {
@@ -115,9 +129,10 @@ impl Handle {
         &self.stats
     }
 
-    /// Events that wait, and how many can.
+    /// Events that wait in the fuller of the two queues, and how many each can hold.
     pub fn inbox_usage(&self) -> (usize, usize) {
-        (self.inbox.events.len(), self.inbox.events.capacity())
+        let Inbox { urgent, events, .. } = &*self.inbox;
+        (urgent.len().max(events.len()), events.capacity())
     }
 
     /// Copies of the shard's histograms; `None` when it has ended or is overloaded with
@@ -150,10 +165,14 @@ impl Handle {
     /// Gives the event back when the inbox is full; the hub's waker is called when there
     /// is room again.
     pub fn push_event(&self, event: Arc<Encoded>) -> Result<(), Arc<Encoded>> {
-        let Err(event) = self.inbox.events.push(event) else { return Ok(()) };
+        let queue = match event.event.priority {
+            Priority::Critical | Priority::High => &self.inbox.urgent,
+            Priority::Normal | Priority::Low => &self.inbox.events,
+        };
+        let Err(event) = queue.push(event) else { return Ok(()) };
         self.inbox.starved.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.inbox.events.push(event)
+        queue.push(event)
     }
 
     /// Wakes the shard if it is parked.

@@ -15,6 +15,8 @@ pub struct Settings {
     /// Accepts that are kept outstanding.
     pub accepts: u32,
     pub outbox: queue::Limits,
+    /// Bytes that the backlogs of all connections of this shard may take together.
+    pub backlog_bytes_max: usize,
     /// Bytes gathered into one send; a larger frame is sent alone.
     pub send_bytes_max: usize,
     pub message: ws::Limits,

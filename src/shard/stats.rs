@@ -79,6 +79,10 @@ pub struct Cells {
     pub idle_timeouts: Cell,
     pub write_timeouts: Cell,
     pub slow_consumers_closed: Cell,
+    /// Events shed from lanes, by [`crate::event::Priority::index`].
+    pub events_shed: [Cell; 4],
+    /// Turns in which all backlogs together were above their budget.
+    pub budget_exceeded: Cell,
     /// Messages answered by `error RATE_LIMITED`.
     pub messages_rate_limited: Cell,
     /// Handlers that panicked; their connection was closed with 1011.

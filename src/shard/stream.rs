@@ -12,11 +12,13 @@ use uuid::Uuid;
 
 use crate::base::clock::{Clock, Instant};
 use crate::base::slab::Key;
+use crate::event::Priority;
 use crate::filter::{FilterSpec, Index, SubscriptionKey};
 use crate::protocol::client::{self, ClientMessage};
 use crate::protocol::encoded::Encoded;
-use crate::protocol::server::{self, ServerMessage, Welcome};
+use crate::protocol::server::{self, DroppedCounts, Resume, ServerMessage, Welcome};
 use crate::protocol::{ErrorCode, MessageError};
+use crate::queue::Loss;
 use crate::session::rate::{Bucket, Rate};
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::stats::ShardStats;
@@ -46,8 +48,12 @@ pub struct StreamHandler {
     /// By the connection's slot; there while it is open.
     clients: Vec<Option<Box<Client>>>,
     index: Index,
-    /// The newest event that this shard has seen: what a new client's welcome names.
-    newest_seq: u64,
+    /// By the connection's slot: it asked for this protocol by name, and so knows more types of
+    /// message than the base.
+    extended: Vec<bool>,
+    /// Every event up to this one has been through this shard: what a new client's welcome
+    /// names.
+    seen_seq: u64,
     /// Seeded anew for each shard: tells clients apart when they are to come back.
     spread: RandomState,
 }
@@ -67,7 +73,8 @@ impl StreamHandler {
             stats,
             clients: Vec::new(),
             index: Index::new(),
-            newest_seq: 0,
+            extended: Vec::new(),
+            seen_seq: 0,
             spread: RandomState::default(),
         }
     }
@@ -85,7 +92,7 @@ impl StreamHandler {
         };
         let heartbeat = settings.heartbeat_interval.as_secs();
         let welcome =
-            Welcome::new(&session_id, now, &settings.epoch, self.newest_seq, heartbeat, limits);
+            Welcome::new(&session_id, now, &settings.epoch, self.seen_seq, heartbeat, limits);
         ServerMessage::Welcome(welcome).encode()
     }
 
@@ -199,22 +206,26 @@ impl StreamHandler {
 }
 
 impl Handler for StreamHandler {
-    fn admit(&mut self, request: &Request) -> Result<Option<&'static str>, Refusal> {
+    fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal> {
         const BAD_REQUEST: u16 = 400;
         const NOT_FOUND: u16 = 404;
         if request.path != self.settings.path {
             return Err(Refusal::new(NOT_FOUND, "there is no stream at this path; try /ws"));
         }
         let mut parameters = request.query.as_deref().unwrap_or_default().split('&');
-        if let Some(encoding) = parameters.find_map(|pair| pair.strip_prefix("encoding="))
-            && encoding != "json"
-        {
+        let encoding = parameters.find_map(|pair| pair.strip_prefix("encoding="));
+        if encoding.is_some_and(|encoding| encoding != "json") {
             return Err(Refusal::new(
                 BAD_REQUEST,
                 "this encoding is not offered; leave it out, or ask for json",
             ));
         }
         let offered = request.subprotocols.iter().any(|name| name == SUBPROTOCOL_JSON);
+        let slot = key.slot as usize;
+        if self.extended.len() <= slot {
+            self.extended.resize(slot + 1, false);
+        }
+        self.extended[slot] = offered || encoding.is_some();
         Ok(offered.then_some(SUBPROTOCOL_JSON))
     }
 
@@ -263,17 +274,37 @@ impl Handler for StreamHandler {
         self.stats.subscriptions_active.sub(count);
     }
 
-    fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes> {
+    fn closing(&mut self, key: Key, close: &Close, after: Option<u64>) -> Option<Bytes> {
         const SOONEST_MS: u64 = 250;
         /// Reconnects spread over this long.
         const SPREAD_MS: u64 = 5_000;
         let spread = self.spread.hash_one((key.slot, key.generation)) % SPREAD_MS;
         let retry_after_ms = close.code.invites_reconnect().then_some(SOONEST_MS + spread);
-        Some(ServerMessage::closing(close.code, retry_after_ms).encode())
+        let after = after.map_or(self.seen_seq, |after| after.min(self.seen_seq));
+        let resume = Resume { epoch: &self.settings.epoch, after };
+        Some(ServerMessage::closing(close.code, retry_after_ms, resume).encode())
+    }
+
+    fn seen(&mut self, seq: u64) {
+        self.seen_seq = seq;
+    }
+
+    fn hears_losses(&self, slot: u32) -> bool {
+        self.extended.get(slot as usize).copied().unwrap_or(false)
+    }
+
+    fn dropped(&mut self, _key: Key, loss: &Loss) -> Option<Bytes> {
+        let (from_seq, to_seq) = loss.range()?;
+        let counts = DroppedCounts {
+            low: loss.count(Priority::Low),
+            normal: loss.count(Priority::Normal),
+            high: loss.count(Priority::High),
+        };
+        let reason = "slow_consumer";
+        Some(ServerMessage::Dropped { from_seq, to_seq, counts, reason }.encode())
     }
 
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes {
-        self.newest_seq = event.event.seq;
         self.index.matching(&event.event.attributes(), slots);
         event.json().clone()
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::clock::{Clock, Instant};
 use crate::base::slab::{Key, Slab};
 use crate::io::{Completion, Completions, Driver, Kind, Op, Outcome, Token, Waker};
-use crate::queue::{Arena, Outbox};
+use crate::queue::{Arena, FrameId, Lane};
 use crate::shard::accept::Accepts;
 use crate::shard::connection::Connection;
 use crate::shard::drain::Drain;
@@ -43,6 +43,8 @@ pub struct Shard<D, H> {
     pub(super) wheel: Wheel,
     /// Connections with something to send and nothing in flight, or to be ended.
     pub(super) dirty: VecDeque<Key>,
+    /// Those of them that come first.
+    pub(super) dirty_urgent: VecDeque<Key>,
     /// Operations that the driver had no room for; in order, before any new one.
     pub(super) refused: VecDeque<(Token, Op)>,
     pub(super) drain: Drain,
@@ -50,9 +52,10 @@ pub struct Shard<D, H> {
     pub(super) pools: Pools,
     pub(super) replies: Replies,
     pub(super) matched: Vec<u32>,
+    /// Of the events that came out of the inbox.
+    pub(super) newest_seq: u64,
     pub(super) ping: Rc<Bytes>,
-    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
-    pub(super) spare_outboxes: Vec<Box<Outbox>>,
+    pub(super) shed: Vec<(Lane, FrameId)>,
     waker: Waker,
     completions: Completions,
     expired: Vec<(u64, Key)>,
@@ -71,14 +74,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             arena: Arena::new(),
             wheel: Wheel::new(now),
             dirty: VecDeque::new(),
+            dirty_urgent: VecDeque::new(),
             refused: VecDeque::new(),
             drain: Drain::default(),
             histograms: Histograms::new(),
             pools: Pools::default(),
             replies: Replies::default(),
             matched: Vec::new(),
+            newest_seq: 0,
             ping: Rc::new(Bytes::from(ping)),
-            spare_outboxes: Vec::new(),
+            shed: Vec::new(),
             completions: Completions::new(),
             expired: Vec::new(),
             clock,
@@ -109,6 +114,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.dispatch(start);
         self.fire_timers(start);
         self.drain_inbox(start);
+        self.keep_within_budget(start);
         self.flush(start);
         self.arena.shrink_if_empty();
         self.count_turn(start);
@@ -118,6 +124,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn wait(&mut self) -> io::Result<()> {
         self.waker.park();
         let has_work = !self.dirty.is_empty()
+            || !self.dirty_urgent.is_empty()
             || !self.refused.is_empty()
             || !self.links.inbox.is_empty()
             || self.links.inbox.is_forced();

@@ -161,7 +161,7 @@ fn io_uring_needs_no_descriptors_to_accept_and_serve() {
         for _ in 0..2 {
             let accept = world.push(Op::Accept);
             let (socket, _) = world.accepted(accept);
-            let send = world.push(Op::Send(socket, SendBuf::pooled(vec![1])));
+            let send = world.push(Op::Send(socket, SendBuf::gathered(vec![1])));
             assert!(matches!(world.outcome(send), Outcome::Sent { .. }));
         }
     });

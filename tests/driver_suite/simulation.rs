@@ -69,7 +69,7 @@ fn next(done: Token, outcome: Outcome) -> Option<(Token, Op)> {
         Outcome::Accepted { socket, .. } => Some((token(Kind::Recv, socket.0), Op::Recv(socket))),
         Outcome::Received { more, .. } => (!more).then_some(again),
         Outcome::ReceivedEnd => {
-            let last = SendBuf::pooled(b"all received".to_vec());
+            let last = SendBuf::gathered(b"all received".to_vec());
             Some((token(Kind::Send, slot), Op::Send(socket, last)))
         }
         Outcome::Sent { buf, .. } if !buf.is_done() => {
@@ -148,7 +148,7 @@ fn a_reader_that_does_not_read_exerts_backpressure() {
         panic!("not accepted");
     };
     let send = |buf| Op::Send(socket, buf);
-    driver.push(token(Kind::Send, 0), send(SendBuf::pooled(vec![1; 150]))).unwrap();
+    driver.push(token(Kind::Send, 0), send(SendBuf::gathered(vec![1; 150]))).unwrap();
     driver.submit_and_wait(None, &mut completions).unwrap();
     let Some(Outcome::Sent { buf, count: 100 }) = completions.pop().map(|done| done.outcome) else {
         panic!("not cut to the room");

@@ -94,7 +94,7 @@ impl<H: Harness> World<H> {
     }
 
     pub fn send(&mut self, socket: Socket, bytes: Vec<u8>) -> Token {
-        self.push(Op::Send(socket, SendBuf::pooled(bytes)))
+        self.push(Op::Send(socket, SendBuf::gathered(bytes)))
     }
 
     /// One wait; what arrives is kept.

@@ -13,8 +13,8 @@ pub struct SendBuf {
 enum Source {
     /// One frame, shared by every connection that it goes to.
     Shared(Rc<Bytes>),
-    /// Several frames, gathered for one connection.
-    Pooled(Vec<u8>),
+    /// Several frames in one piece, shared by every connection that gets just these.
+    Gathered(Rc<Vec<u8>>),
 }
 
 impl SendBuf {
@@ -22,15 +22,15 @@ impl SendBuf {
         Self { source: Source::Shared(frame), sent: 0 }
     }
 
-    pub fn pooled(bytes: Vec<u8>) -> Self {
-        Self { source: Source::Pooled(bytes), sent: 0 }
+    pub fn gathered(bytes: impl Into<Rc<Vec<u8>>>) -> Self {
+        Self { source: Source::Gathered(bytes.into()), sent: 0 }
     }
 
     /// What is still to be sent. Its address does not change while the buffer moves.
     pub fn remaining(&self) -> &[u8] {
         match &self.source {
             Source::Shared(frame) => &frame[self.sent..],
-            Source::Pooled(bytes) => &bytes[self.sent..],
+            Source::Gathered(bytes) => &bytes[self.sent..],
         }
     }
 
@@ -43,14 +43,6 @@ impl SendBuf {
     pub fn is_done(&self) -> bool {
         self.remaining().is_empty()
     }
-
-    /// The buffer to reuse, where this one was pooled.
-    pub fn into_pooled(self) -> Option<Vec<u8>> {
-        match self.source {
-            Source::Shared(_) => None,
-            Source::Pooled(bytes) => Some(bytes),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -59,14 +51,16 @@ mod tests {
 
     #[test]
     fn a_short_send_leaves_the_rest_at_the_same_address() {
-        let mut buf = SendBuf::pooled(vec![1, 2, 3, 4]);
+        let bytes = Rc::new(vec![1, 2, 3, 4]);
+        let mut buf = SendBuf::gathered(Rc::clone(&bytes));
         let address = buf.remaining()[2..].as_ptr();
         buf.advance(2);
         let moved = buf;
         assert_eq!(moved.remaining(), [3, 4]);
         assert_eq!(moved.remaining().as_ptr(), address);
         assert!(!moved.is_done());
-        assert_eq!(moved.into_pooled(), Some(vec![1, 2, 3, 4]));
+        drop(moved);
+        assert_eq!(Rc::strong_count(&bytes), 1, "whoever gathered it may use it again");
     }
 
     #[test]
@@ -74,6 +68,5 @@ mod tests {
         let frame = Rc::new(Bytes::from_static(b"frame"));
         let buf = SendBuf::shared(Rc::clone(&frame));
         assert_eq!(buf.remaining().as_ptr(), frame.as_ptr());
-        assert!(buf.into_pooled().is_none());
     }
 }

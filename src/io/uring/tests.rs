@@ -92,7 +92,7 @@ fn an_overflowing_completion_queue_loses_nothing() {
     let (mut driver, _clients) = driver(&config, &ListenOptions::default());
     let sockets = accept_all(&mut driver, 100);
     for (slot, socket) in sockets.iter().enumerate() {
-        let send = Op::Send(*socket, SendBuf::pooled(vec![7; 100]));
+        let send = Op::Send(*socket, SendBuf::gathered(vec![7; 100]));
         driver.push(token(Kind::Send, slot as u32), send).unwrap();
     }
     let mut completions = Completions::new();
@@ -127,7 +127,7 @@ fn the_lesser_modes_serve_as_well() {
             Some(Outcome::Received { bytes, more: true }) => assert_eq!(&bytes[..], b"ping"),
             other => panic!("{mode:?}: {other:?}"),
         }
-        let pong = Op::Send(socket, SendBuf::pooled(b"pong".to_vec()));
+        let pong = Op::Send(socket, SendBuf::gathered(b"pong".to_vec()));
         driver.push(token(Kind::Send, 0), pong).unwrap();
         driver.submit_and_wait(None, &mut completions).unwrap();
         drop(driver);
