@@ -62,7 +62,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// The peer's close frame gets its answer, behind nothing but what is in flight.
     pub(super) fn answer_close(&mut self, key: Key, code: Option<u16>, now: Instant) {
         const NORMAL: u16 = 1000;
-        self.discard_outbox(key);
+        self.discard_backlog(key);
         let answer = close_frame(code.unwrap_or(NORMAL), "");
         self.queue_past_limits(key, crate::queue::Lane::Control, Bytes::from(answer));
         self.count_closed(key);

@@ -1,9 +1,11 @@
 //! Who goes first: lanes, and how much goes into one send.
 
+use std::time::Duration;
+
 use alarmcast::event::Priority;
 use serde_json::json;
 
-use crate::client::{TEXT, frame, request};
+use crate::client::{Received, TEXT, frame, request};
 use crate::events;
 use crate::world::Plan;
 
@@ -102,4 +104,35 @@ fn what_is_said_together_with_the_request_is_answered_after_the_upgrade() {
     assert_eq!(client.status(), Some(101));
     let kinds: Vec<_> = client.messages().map(|message| message["type"].clone()).collect();
     assert_eq!(kinds, ["welcome", "subscribed"]);
+}
+
+#[test]
+fn a_close_frame_together_with_the_request_does_not_cost_the_upgrade_its_answer() {
+    let mut world = Plan::new(5).build();
+    let mut client = world.connect();
+    let mut bytes = request("/ws").into_bytes();
+    bytes.extend(frame(crate::client::CLOSE, &1000_u16.to_be_bytes()));
+    client.send_raw(&bytes);
+    world.settle(&mut [&mut client]);
+    assert_eq!(client.status(), Some(101));
+    assert_eq!(client.received.last(), Some(&Received::Close(Some(1000))));
+    drop(client);
+    world.end(Duration::from_secs(5), &mut []);
+}
+
+#[test]
+fn too_much_said_together_with_the_request_does_not_cost_the_upgrade_its_answer() {
+    let mut plan = Plan::new(6);
+    plan.settings.outbox.messages_max = 5;
+    let mut world = plan.build();
+    let mut client = world.connect();
+    let mut bytes = request("/ws").into_bytes();
+    for _ in 0..10 {
+        bytes.extend(frame(crate::client::PING, b""));
+    }
+    client.send_raw(&bytes);
+    world.settle(&mut [&mut client]);
+    assert_eq!(client.status(), Some(101));
+    assert_eq!(client.closing_code(), Some(4009));
+    assert_eq!(client.close_code(), Some(4009));
 }
