@@ -82,18 +82,20 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn admit_socket(&mut self, socket: Socket, now: Instant) {
         let session = Session::new(self.settings.message, now, &self.settings.timing);
-        let held: u64 =
-            self.settings.all_stats.iter().map(|stats| stats.sockets_active.get()).sum();
-        let Ok(key) = self.connections.insert(Connection::new(socket, session, now)) else {
+        let held: u64 = self.settings.all_stats.iter().map(|stats| stats.sockets_admitted()).sum();
+        let is_refused = held >= self.settings.connections_max as u64;
+        let connection = Connection { is_refused, ..Connection::new(socket, session, now) };
+        let Ok(key) = self.connections.insert(connection) else {
             // Not reached: no more accepts are outstanding than slots are free.
             self.push(Kind::Close, Key { slot: u32::MAX, generation: 0 }, Op::Close(socket));
             return;
         };
         self.links.stats.sockets_active.add(1);
+        self.links.stats.sockets_refused.add(u64::from(is_refused));
         self.start_receiving(key);
         if self.drain.is_draining() {
             self.refuse(key, "the server is shutting down; try again later");
-        } else if held >= self.settings.connections_max as u64 {
+        } else if is_refused {
             self.links.stats.connections_refused.add(1);
             self.refuse(key, "the server holds as many connections as it may; try again later");
         } else {

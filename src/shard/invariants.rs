@@ -12,7 +12,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// If the bookkeeping is wrong.
     pub fn invariants(&self) {
         let stats = &self.links.stats;
-        let (mut open, mut waiting_bytes, mut references, mut dirty) = (0_u64, 0_u64, 0, 0);
+        let (mut open, mut refused, mut waiting_bytes) = (0_u64, 0_u64, 0_u64);
+        let (mut references, mut dirty) = (0, 0);
         for key in self.connections.keys() {
             let connection = self.connections.get(key).expect("a key of the slab");
             let in_flight = match &connection.in_flight {
@@ -31,6 +32,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 assert!(!waits || is_served, "forgotten: {key:?}: {connection:?}");
             }
             open += u64::from(connection.is_open);
+            refused += u64::from(connection.is_refused);
             waiting_bytes += outbox.map_or(0, |outbox| outbox.bytes() as u64);
             references += in_flight + outbox.map_or(0, |outbox| outbox.messages());
             dirty += usize::from(connection.is_dirty);
@@ -40,6 +42,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         assert_eq!(self.arena.references(), references);
         assert_eq!(stats.outbox_bytes.get(), waiting_bytes);
         assert_eq!(stats.sockets_active.get(), self.connections.len() as u64);
+        assert_eq!(stats.sockets_refused.get(), refused);
         assert_eq!(stats.connections_active.get(), open);
         assert_eq!(stats.connections_opened.get() - stats.connections_closed.get(), open);
         let subscriptions = stats.subscriptions_added.get() - stats.subscriptions_removed.get();

@@ -63,3 +63,23 @@ fn with_every_slot_taken_the_others_wait_until_one_is_free() {
     world.settle(&mut [&mut waiting]);
     assert_eq!(waiting.status(), Some(101));
 }
+
+#[test]
+fn refused_peers_that_linger_do_not_keep_others_out() {
+    let mut plan = Plan::new(3);
+    plan.settings.connections_max = 2;
+    plan.settings.sockets_max = 8;
+    let mut world = plan.build();
+    let (mut first, mut second) = (world.join(), world.join());
+    let mut refused: Vec<Client> = (0..3).map(|_| world.knock()).collect();
+    world.settle(&mut refused.iter_mut().collect::<Vec<_>>());
+    assert!(refused.iter().all(|client| client.status() == Some(503)));
+    first.abandon();
+    world.settle(&mut [&mut second]);
+    // Two places, one taken; three refused ones have not gone yet.
+    assert_eq!(world.stats.sockets_active.get(), 4);
+    let mut next = world.join();
+    second.close(1000);
+    next.close(1000);
+    world.end(Duration::from_secs(2), &mut [&mut second, &mut next]);
+}
