@@ -10,7 +10,7 @@ use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome, Socket};
 use crate::session::Session;
-use crate::shard::connection::{Connection, Ending};
+use crate::shard::connection::Connection;
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 use crate::ws::Refusal;
@@ -94,30 +94,31 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.links.stats.sockets_refused.add(u64::from(is_refused));
         self.start_receiving(key);
         if self.drain.is_draining() {
-            self.refuse(key, "the server is shutting down; try again later");
+            self.refuse(key, "the server is shutting down; try again later", now);
         } else if is_refused {
             self.links.stats.connections_refused.add(1);
-            self.refuse(key, "the server holds as many connections as it may; try again later");
+            self.refuse(
+                key,
+                "the server holds as many connections as it may; try again later",
+                now,
+            );
         } else {
             self.schedule(key);
         }
     }
 
     /// Ends a connection that is not open yet with a 503, without waiting for its request.
-    pub(super) fn refuse(&mut self, key: Key, reason: &'static str) {
+    pub(super) fn refuse(&mut self, key: Key, reason: &'static str, now: Instant) {
         const SERVICE_UNAVAILABLE: u16 = 503;
         let refusal =
             Refusal::new(SERVICE_UNAVAILABLE, reason).retry_after(self.settings.retry_after_secs);
-        self.answer_refusal(key, &refusal);
+        self.answer_refusal(key, &refusal, now);
     }
 
     /// Ends a connection that is not open yet with an HTTP answer.
-    pub(super) fn answer_refusal(&mut self, key: Key, refusal: &Refusal) {
+    pub(super) fn answer_refusal(&mut self, key: Key, refusal: &Refusal, now: Instant) {
         self.links.stats.handshakes_refused.add(1);
         self.queue_control(key, Bytes::from(refusal.response()));
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.session.end();
-        connection.ending = connection.ending.max(Ending::AfterFlush);
-        self.mark_dirty(key);
+        self.end_after_flush(key, now);
     }
 }

@@ -72,10 +72,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Ends our direction when everything is sent.
     pub(super) fn end_after_flush(&mut self, key: Key, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.session.end();
+        // Bounds the flush, also where the peer takes a byte now and then.
+        connection.session.begin_end(now, &self.settings.timing);
         connection.ending = connection.ending.max(Ending::AfterFlush);
-        // Bounds the flush where the peer takes nothing; progress pushes it forward.
-        connection.session.handle_send_progress(now, &self.settings.timing);
         self.schedule(key);
         self.mark_dirty(key);
     }
@@ -202,7 +201,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     REQUEST_TIMEOUT,
                     "the request did not arrive in time; send it at once",
                 );
-                self.answer_refusal(key, &refusal);
+                self.answer_refusal(key, &refusal, now);
             }
             Timeout::HeartbeatMissed => {
                 stats.heartbeats_missed.add(1);

@@ -157,3 +157,24 @@ fn a_peer_that_answers_but_never_ends_its_direction_is_freed_after_the_end_deadl
     assert_eq!(world.stats.sockets_active.get(), 1, "too early");
     world.end(2 * SLACK, &mut [&mut client]);
 }
+
+#[test]
+fn a_refused_peer_that_takes_a_byte_now_and_then_does_not_hold_its_slot() {
+    let mut plan = Plan::new(10);
+    plan.faults.socket_buffer_bytes = 4;
+    let mut world = plan.build();
+    let mut client = world.connect();
+    client.read_bytes = 1;
+    client.send_raw(b"x\r\n\r\n");
+    client.pump();
+    for _ in 0..10 {
+        world.settle(&mut []);
+        client.pump();
+    }
+    let until = world.now() + secs(15);
+    while world.now() < until && world.stats.sockets_active.get() > 0 {
+        world.pass(secs(1), &mut []);
+        client.pump();
+    }
+    assert_eq!(world.stats.sockets_active.get(), 0);
+}
