@@ -175,6 +175,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         outbox.shed_all(&mut self.shed);
         self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
         self.account_shed(key);
+        // What was shed is to be told even if nothing else is left to send.
+        self.mark_dirty(key);
     }
 
     /// Queues a reply on the control lane, within the limits.
@@ -222,7 +224,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let position = self.first_unsent(key).map(|first| first - 1);
         // What waits is given up: it would only stand between the client and the news that
         // it must reconnect.
-        self.discard_outbox(key);
+        self.discard_backlog(key);
         self.close_at(key, SLOW_CONSUMER, position, now);
     }
 

@@ -134,12 +134,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.tell_loss(key);
         let Self { connections, arena, pools, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let Some(outbox) = &mut connection.outbox else { return };
+        let Some(outbox) = connection.outbox.as_mut().filter(|outbox| !outbox.is_empty()) else {
+            return;
+        };
         let before = outbox.bytes();
         let (buf, in_flight) = gather(outbox, arena, pools, self.settings.send_bytes_max);
         self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
         connection.in_flight = in_flight;
         connection.is_sending = true;
+        connection.is_answered = true;
         connection.session.handle_send_progress(now, &self.settings.timing);
         if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
             pools.put_outbox(outbox);
@@ -223,6 +226,27 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             InFlight::Nothing => {}
             InFlight::One(id) => self.arena.release(id),
             InFlight::Many(gathered) => self.pools.put_gathered(gathered, &mut self.arena),
+        }
+    }
+
+    /// Throws away what waits for an open connection, but never the answer to its handshake,
+    /// without which nothing that follows makes sense.
+    pub(super) fn discard_backlog(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(outbox) = &mut connection.outbox else { return };
+        let before = outbox.bytes();
+        // The first thing that was queued, and on the first lane.
+        let answer = if connection.is_answered { None } else { outbox.pop() };
+        while let Some(id) = outbox.pop() {
+            self.arena.release(id);
+        }
+        outbox.loss = Loss::default();
+        if let Some(answer) = answer {
+            outbox.push_past_limits(Lane::Control, answer, self.arena.get(answer).bytes.len());
+        }
+        self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
+        if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
+            self.pools.put_outbox(outbox);
         }
     }
 
