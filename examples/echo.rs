@@ -18,7 +18,7 @@ use alarmcast::io::socket::{ListenOptions, listen};
 use alarmcast::io::uring::UringDriver;
 use alarmcast::io::{Driver, DriverChoice, DriverConfig, Waker};
 use alarmcast::protocol::Encoded;
-use alarmcast::queue::{self, Loss};
+use alarmcast::queue;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{Close, Handler, Inbox, Links, Message, Replies, Settings, Shard};
@@ -59,16 +59,6 @@ impl Handler for Echo {
     fn closed(&mut self, _key: Key) {}
 
     fn closing(&mut self, _key: Key, _close: &Close, _after: Option<u64>) -> Option<Bytes> {
-        None
-    }
-
-    fn seen(&mut self, _seq: u64) {}
-
-    fn hears_losses(&self, _slot: u32) -> bool {
-        false
-    }
-
-    fn dropped(&mut self, _key: Key, _loss: &Loss) -> Option<Bytes> {
         None
     }
 

@@ -5,8 +5,8 @@ use alarmcast::base::clock::Instant;
 use alarmcast::event::{Event, EventType, Publish};
 use alarmcast::filter::FilterSpec;
 use alarmcast::protocol::{
-    ClientMessage, CloseCode, Encoded, ErrorCode, Limits, MessageError, PublishItemError, Resume,
-    ServerMessage, Welcome, decode, parse_bytes,
+    ClientMessage, CloseCode, DroppedCounts, Encoded, ErrorCode, Limits, MessageError,
+    PublishItemError, Resume, ServerMessage, Welcome, decode, parse_bytes,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -106,7 +106,8 @@ fn server_vectors_are_what_the_encoders_write() {
         assert_eq!(stated["type"], kind, "line {}", vector.line);
         seen.push(kind);
     }
-    let kinds = ["welcome", "subscribed", "unsubscribed", "pong", "error", "closing", "event"];
+    let kinds =
+        ["welcome", "subscribed", "unsubscribed", "pong", "error", "dropped", "closing", "event"];
     for kind in kinds {
         assert!(seen.contains(&kind), "no vector for {kind}");
         assert!(DOCUMENT.contains(&format!("\n| `{kind}` |")), "{kind} is not in the table");
@@ -147,6 +148,12 @@ fn encoded(kind: &str) -> Bytes {
             ServerMessage::Unsubscribed { subscription_id, r#ref: Some(&json!("bye")) }
         }
         "pong" => ServerMessage::Pong { timestamp: NOW, r#ref: None },
+        "dropped" => ServerMessage::Dropped {
+            from_seq: 17,
+            to_seq: 41,
+            counts: DroppedCounts { low: 12, normal: 3, high: 0 },
+            reason: "slow_consumer",
+        },
         "closing" => ServerMessage::closing(
             CloseCode::GoingAway,
             Some(1250),

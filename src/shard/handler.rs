@@ -37,14 +37,18 @@ pub trait Handler {
     fn closing(&mut self, key: Key, close: &Close, after: Option<u64>) -> Option<Bytes>;
 
     /// Every event up to this one has been through [`Handler::matching`].
-    fn seen(&mut self, seq: u64);
+    fn seen(&mut self, _seq: u64) {}
 
     /// Whether the client of an open connection understands a notice of what was shed. Who
     /// does not is closed instead.
-    fn hears_losses(&self, slot: u32) -> bool;
+    fn hears_losses(&self, _slot: u32) -> bool {
+        false
+    }
 
     /// The notice of what was shed for a connection, as a complete frame.
-    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes>;
+    fn dropped(&mut self, _key: Key, _loss: &Loss) -> Option<Bytes> {
+        None
+    }
 
     /// Appends the slots of the connections that want the event, each once, and gives
     /// the frame that they get.

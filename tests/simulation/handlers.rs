@@ -19,7 +19,7 @@ use crate::world::Plan;
 struct Moody;
 
 impl Handler for Moody {
-    fn admit(&mut self, _request: &Request) -> Result<Option<&'static str>, Refusal> {
+    fn admit(&mut self, _key: Key, _request: &Request) -> Result<Option<&'static str>, Refusal> {
         Ok(None)
     }
 
@@ -40,7 +40,7 @@ impl Handler for Moody {
 
     fn closed(&mut self, _key: Key) {}
 
-    fn closing(&mut self, _key: Key, _close: &Close) -> Option<Bytes> {
+    fn closing(&mut self, _key: Key, _close: &Close, _after: Option<u64>) -> Option<Bytes> {
         None
     }
 

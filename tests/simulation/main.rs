@@ -12,6 +12,7 @@ mod inbox;
 mod order;
 mod random;
 mod random_worlds;
+mod shedding;
 mod slow_readers;
 mod violations;
 mod world;

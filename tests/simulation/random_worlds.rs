@@ -15,6 +15,7 @@ use alarmcast::filter::FilterSpec;
 use alarmcast::io::sim::Faults;
 use alarmcast::protocol::Encoded;
 use alarmcast::queue::Limits;
+use alarmcast::queue::Loss;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{Close, Handler, Message, Replies, StreamHandler};
@@ -50,10 +51,10 @@ struct Watched {
 }
 
 impl Handler for Watched {
-    fn admit(&mut self, request: &Request) -> Result<Option<&'static str>, Refusal> {
+    fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal> {
         let number = request.query.as_deref().and_then(|query| query.strip_prefix("client="));
         self.admitted = number.and_then(|number| number.parse().ok());
-        self.inner.admit(request)
+        self.inner.admit(key, request)
     }
 
     fn opened(&mut self, key: Key, now: Instant, replies: &mut Replies) {
@@ -85,8 +86,20 @@ impl Handler for Watched {
         self.inner.closed(key);
     }
 
-    fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes> {
-        self.inner.closing(key, close)
+    fn closing(&mut self, key: Key, close: &Close, after: Option<u64>) -> Option<Bytes> {
+        self.inner.closing(key, close, after)
+    }
+
+    fn seen(&mut self, seq: u64) {
+        self.inner.seen(seq);
+    }
+
+    fn hears_losses(&self, slot: u32) -> bool {
+        self.inner.hears_losses(slot)
+    }
+
+    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {
+        self.inner.dropped(key, loss)
     }
 
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes {

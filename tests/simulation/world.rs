@@ -76,6 +76,7 @@ impl Plan {
 
 pub fn settings() -> Settings {
     Settings {
+        backlog_bytes_max: usize::MAX,
         sockets_max: 64,
         connections_max: 48,
         accepts: 4,

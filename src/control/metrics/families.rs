@@ -51,6 +51,25 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn shed(&mut self) {
+        let shed = Priority::ALL.map(|priority| {
+            let count = self.sum(|cells| &cells.events_shed[priority.index()]);
+            ([("priority", priority.as_str())], count)
+        });
+        let samples: Vec<(&[Label<'_>], u64)> =
+            shed.iter().map(|(labels, value)| (&labels[..], *value)).collect();
+        self.text.counters(
+            "alarmcast_events_shed_total",
+            "Events dropped for connections that did not keep up, each told to its client.",
+            &samples,
+        );
+        self.counter(
+            "alarmcast_backlog_budget_exceeded_total",
+            "Turns in which all backlogs of a shard together were above their budget.",
+            |cells| &cells.budget_exceeded,
+        );
+    }
+
     fn sum(&self, cell: impl Fn(&Cells) -> &Cell) -> u64 {
         self.context.shards.iter().map(|shard| cell(shard.stats()).get()).sum()
     }
@@ -247,6 +266,7 @@ impl Writer<'_> {
             "Connections closed because their outbox was full.",
             |cells| &cells.slow_consumers_closed,
         );
+        self.shed();
         self.counter(
             "alarmcast_receive_buffers_exhausted_total",
             "Receives that found no free buffer and were pushed again.",
