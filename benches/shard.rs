@@ -105,6 +105,7 @@ fn hello() -> Vec<u8> {
 fn settings(stats: &Arc<ShardStats>) -> Settings {
     let long = Duration::from_secs(3600);
     Settings {
+        backlog_bytes_max: usize::MAX,
         sockets_max: 2000,
         connections_max: 2000,
         accepts: 16,

@@ -1,5 +1,6 @@
 //! From the inbox to the lanes.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -141,7 +142,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 backlogs.push((outbox.bytes(), key));
             }
         }
-        backlogs.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        backlogs.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         self.links.stats.budget_exceeded.add(1);
         // Some room below the budget, so that this does not happen in every turn.
         let enough = budget / 8 * 7;

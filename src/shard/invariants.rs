@@ -28,8 +28,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 InFlight::Many(shared) if !gathered.insert(Rc::as_ptr(shared)) => 0,
                 _ => in_flight.len(),
             };
-            let outbox = connection.outbox.as_ref();
-            let has_reason = |it: &Box<Outbox>| !it.is_empty() || !it.loss.is_empty();
+            let outbox = connection.outbox.as_deref();
+            let has_reason = |it: &Outbox| !it.is_empty() || !it.loss.is_empty();
             assert!(outbox.is_none_or(has_reason), "{key:?}: {connection:?}");
             if connection.ending >= Ending::HalfClosed {
                 assert!(outbox.is_none() && !connection.is_open, "{key:?}: {connection:?}");
