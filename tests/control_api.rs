@@ -136,7 +136,7 @@ fn listening_shard(
     let (deaf, lifecycle) = (Arc::clone(deaf), lifecycle.clone());
     thread::spawn(move || {
         while lifecycle.stage() < Stage::Stopped {
-            while let Some(event) = inbox.pop_event() {
+            while let Some(event) = inbox.pop_urgent().or_else(|| inbox.pop_event()) {
                 let payload = serde_json::to_value(&event.event.payload).expect("JSON");
                 delivered.lock().expect("no panic").push(payload);
             }

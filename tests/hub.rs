@@ -68,7 +68,7 @@ impl Reader {
                     parker.park();
                 }
                 waker.unpark();
-                while let Some(event) = inbox.pop_event() {
+                while let Some(event) = inbox.pop_urgent().or_else(|| inbox.pop_event()) {
                     seqs.push(event.event.seq);
                 }
                 if inbox.relieve() {
