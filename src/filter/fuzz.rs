@@ -1,0 +1,181 @@
+//! What must hold for any filters, events and order of operations. The fuzz
+//! target and the unit tests call this.
+
+use uuid::Uuid;
+
+use super::model::{Sample, is_wanted};
+use super::{FilterSpec, Index, LabelMatcher, StringMatcher, SubscriptionKey, TextMatcher};
+use crate::base::limits::FILTER_DEPTH_MAX;
+use crate::event::{EventType, IncidentState, Priority, Severity};
+
+const OPERATIONS_MAX: usize = 64;
+const CONNECTIONS: u8 = 5;
+
+/// Reads `data` as operations on an index: each filter is refused or means what
+/// the model says, alone and in the index, and its normal form means the same.
+///
+/// # Panics
+/// When one of that does not hold.
+pub fn fuzz_filter(data: &[u8]) {
+    let mut choices = Choices(data);
+    let mut index = Index::new();
+    let mut model: Vec<(SubscriptionKey, u32, FilterSpec)> = Vec::new();
+    for _ in 0..OPERATIONS_MAX {
+        if choices.0.is_empty() {
+            break;
+        }
+        match choices.below(8) {
+            0..=3 => {
+                let spec = choices.filter(FILTER_DEPTH_MAX);
+                let Ok(filter) = spec.compile() else { continue };
+                check_normal_form(&spec);
+                if model.is_empty() || choices.below(4) > 0 {
+                    let connection = u32::from(choices.below(CONNECTIONS));
+                    model.push((index.subscribe(connection, filter), connection, spec));
+                } else {
+                    let at = usize::from(choices.byte()) % model.len();
+                    index.replace(model[at].0, filter);
+                    model[at].2 = spec;
+                }
+            }
+            4 if !model.is_empty() => {
+                let (key, ..) = model.swap_remove(usize::from(choices.byte()) % model.len());
+                index.unsubscribe(key);
+            }
+            _ => compare(&mut index, &model, &choices.event()),
+        }
+        assert_eq!(index.len(), model.len());
+    }
+    index.invariants();
+}
+
+fn check_normal_form(spec: &FilterSpec) {
+    let again = serde_json::to_value(spec).and_then(serde_json::from_value::<FilterSpec>);
+    assert_eq!(again.ok().as_ref(), Some(spec));
+}
+
+fn compare(index: &mut Index, model: &[(SubscriptionKey, u32, FilterSpec)], event: &Sample) {
+    let before = index.evaluated();
+    let mut found = Vec::new();
+    index.matching(&event.attributes(), &mut found);
+    assert!(index.evaluated() - before <= index.groups() as u64, "each group at most once");
+    let mut expected = Vec::new();
+    for (_, connection, spec) in model {
+        let wanted = is_wanted(spec, event);
+        let filter = spec.compile().expect("it was compiled before");
+        assert_eq!(filter.matches(&event.attributes()), wanted, "{spec:?} {event:?}");
+        if wanted {
+            expected.push(*connection);
+        }
+    }
+    found.sort_unstable();
+    expected.sort_unstable();
+    expected.dedup();
+    assert_eq!(found, expected, "{event:?}");
+}
+
+/// Filters and events out of bytes. They are small, so that they often match
+/// and are often equal; spent input gives zeros.
+struct Choices<'a>(&'a [u8]);
+
+impl Choices<'_> {
+    fn byte(&mut self) -> u8 {
+        match self.0.split_first() {
+            Some((&first, rest)) => {
+                self.0 = rest;
+                first
+            }
+            None => 0,
+        }
+    }
+
+    fn below(&mut self, bound: u8) -> u8 {
+        self.byte() % bound
+    }
+
+    /// Nothing more often than something.
+    fn some<T>(&mut self, mut value: impl FnMut(&mut Self) -> T) -> Option<T> {
+        (self.below(3) == 2).then(|| value(self))
+    }
+
+    fn list<T>(&mut self, length_max: u8, mut value: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let length = self.below(2 * length_max + 1).saturating_sub(length_max);
+        (0..length).map(|_| value(self)).collect()
+    }
+
+    fn one<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::from(self.byte()) % all.len()]
+    }
+
+    fn word(&mut self) -> String {
+        self.one(&["a", "b", "ab", "abba", "é", "", "[", "a*", "A\n"]).to_owned()
+    }
+
+    fn pattern(&mut self) -> String {
+        const CHARACTERS: &[char] = &[
+            'a', 'b', 'é', '*', '?', '[', ']', '!', '-', '\\', '^', '$', '.', '+', '(', ')', '|',
+            '{', '2', '}', ',', 'w', 'A',
+        ];
+        let length = self.below(9);
+        (0..length).map(|_| self.one(CHARACTERS)).collect()
+    }
+
+    fn id(&mut self) -> Uuid {
+        Uuid::from_u128(self.below(3).into())
+    }
+
+    fn string(&mut self) -> StringMatcher {
+        match self.below(8) {
+            0 => StringMatcher::Glob(self.pattern()),
+            1 => StringMatcher::Regex(self.pattern()),
+            2 => StringMatcher::Prefix(self.word()),
+            _ => StringMatcher::Exact(self.word()),
+        }
+    }
+
+    fn label(&mut self) -> LabelMatcher {
+        match self.below(4) {
+            0 => LabelMatcher::Exists,
+            1 => LabelMatcher::AnyOf(vec![self.string(), self.string()]),
+            _ => LabelMatcher::One(self.string()),
+        }
+    }
+
+    fn filter(&mut self, depth_left: usize) -> FilterSpec {
+        let mut spec = FilterSpec {
+            event_types: self.list(2, |it| it.one(&EventType::ALL[..3])),
+            severities: self.list(2, |it| it.one(&Severity::ALL[..3])),
+            states: self.list(2, |it| it.one(&IncidentState::ALL[..3])),
+            sources: self.list(2, Self::string),
+            affected_resources: self.list(2, Self::string),
+            labels: self.list(2, |it| (it.word(), it.label())).into_iter().collect(),
+            incident_ids: self.list(2, Self::id),
+            min_priority: self.some(|it| it.one(&Priority::ALL)),
+            text: self.some(|it| match it.below(2) {
+                0 => TextMatcher::Contains(it.word()),
+                _ => TextMatcher::Regex(it.pattern()),
+            }),
+            ..FilterSpec::default()
+        };
+        // Also one level more than is allowed.
+        if depth_left > 0 {
+            spec.any_of = self.list(2, |it| it.filter(depth_left - 1));
+            spec.none_of = self.list(1, |it| it.filter(depth_left - 1));
+        }
+        spec
+    }
+
+    fn event(&mut self) -> Sample {
+        Sample {
+            event_type: self.one(&EventType::ALL[..3]),
+            priority: self.one(&Priority::ALL),
+            severity: self.some(|it| it.one(&Severity::ALL[..3])),
+            state: self.some(|it| it.one(&IncidentState::ALL[..3])),
+            source: self.some(Self::word),
+            title: self.some(Self::word),
+            affected_resources: self.some(|it| it.list(3, Self::word)),
+            labels: self.some(|it| it.list(3, |it| (it.word(), it.word())).into_iter().collect()),
+            incident_id: self.some(Self::id),
+        }
+    }
+}
