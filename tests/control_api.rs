@@ -1,6 +1,6 @@
 //! The control plane over real sockets, with a real hub and a shard that only listens.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -9,7 +9,8 @@ use std::time::Duration;
 use alarmcast::base::clock::Clock;
 use alarmcast::base::lifecycle::{Lifecycle, Stage};
 use alarmcast::base::limits::{
-    PUBLISH_BATCH_EVENTS_MAX, PUBLISH_BODY_BYTES_MAX, PUBLISHED_EVENT_BYTES_MAX,
+    CONTROL_HEAD_BYTES_MAX, PUBLISH_BATCH_EVENTS_MAX, PUBLISH_BODIES_BYTES_MAX,
+    PUBLISH_BODY_BYTES_MAX, PUBLISHED_EVENT_BYTES_MAX,
 };
 use alarmcast::config::Config;
 use alarmcast::control;
@@ -31,8 +32,9 @@ struct Plane {
     stats: Arc<ShardStats>,
     delivered: Arc<Mutex<Vec<Value>>>,
     deaf: Arc<AtomicBool>,
-    /// Runs only while it is here.
     hub: Option<JoinHandle<()>>,
+    /// A hub that does not run yet, and what it needs to.
+    idle_hub: Option<(Hub, Handle)>,
     shard: Option<JoinHandle<()>>,
     server: Option<JoinHandle<()>>,
     stop: Option<oneshot::Sender<()>>,
@@ -84,29 +86,33 @@ fn start(options: Options) -> Plane {
         driver: "sim",
         driver_fallback_reason: options.fallback,
     };
-    let hub = options.hub_runs.then(|| thread::spawn(move || hub.run(vec![handle])));
     let (stop, stopped) = oneshot::channel();
     let (address, server) = serve(context, stopped);
     lifecycle.advance(Stage::Serving);
-    Plane {
+    let mut plane = Plane {
         address,
         lifecycle,
         publisher,
         stats,
         delivered,
         deaf,
-        hub,
+        hub: None,
+        idle_hub: Some((hub, handle)),
         shard: Some(shard),
         server: Some(server),
         stop: Some(stop),
+    };
+    if options.hub_runs {
+        plane.run_hub();
     }
+    plane
 }
 
 fn serve(
     context: control::Context,
     stopped: oneshot::Receiver<()>,
 ) -> (SocketAddr, JoinHandle<()>) {
-    let (bound, address) = std::sync::mpsc::channel();
+    let (bound, address) = std::sync::mpsc::sync_channel(1);
     let server = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
@@ -187,6 +193,15 @@ impl Answer {
 }
 
 impl Plane {
+    fn run_hub(&mut self) {
+        let (hub, shard) = self.idle_hub.take().expect("not yet running");
+        self.hub = Some(thread::spawn(move || hub.run(vec![shard])));
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).expect("connected")
+    }
+
     fn agent() -> ureq::Agent {
         ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent()
     }
@@ -395,7 +410,7 @@ fn a_body_beyond_the_limit_is_refused_declared_or_not() {
     let plane = start(Options::default());
     let head = format!("POST {EVENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n");
     let answer = |extra: &str, chunks: usize| {
-        let mut stream = std::net::TcpStream::connect(plane.address).expect("connected");
+        let mut stream = plane.connect();
         stream.write_all(format!("{head}{extra}\r\n").as_bytes()).expect("sent");
         let chunk = format!("{:x}\r\n{}\r\n", 1 << 20, " ".repeat(1 << 20));
         // The server may answer and close before it has read everything.
@@ -623,11 +638,53 @@ fn the_end_waits_for_what_is_being_answered() {
         thread::yield_now();
     }
     plane.stop.take().expect("not stopped").send(()).expect("serving");
-    plane.lifecycle.advance(Stage::Stopped);
-    // The next publish finds the server stopped and drops what nobody will answer.
-    let event = alarmcast::protocol::parse_item(system_event("y"), Clock::System.wall());
-    assert!(plane.publisher.publish(vec![event.expect("valid")]).is_err());
-    drop(plane);
+    plane.run_hub();
     let answer = request.join().expect("no panic");
-    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert_eq!((answer.status, &answer.json()["seq"]), (200, &json!(1)));
+    plane.server.take().expect("serving").join().expect("ended without a force");
+}
+
+#[test]
+fn bodies_of_unknown_length_share_one_budget() {
+    use std::io::Write;
+    let plane = start(Options::default());
+    let head = format!(
+        "POST {EVENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n"
+    );
+    let large = PUBLISH_BODIES_BYTES_MAX / PUBLISH_BODY_BYTES_MAX;
+    let mut slow: Vec<TcpStream> = (0..large).map(|_| plane.connect()).collect();
+    slow.iter_mut().for_each(|stream| stream.write_all(head.as_bytes()).expect("sent"));
+    let event = system_event("x");
+    // Until the server has seen all of the slow ones there is room.
+    let refusal = loop {
+        let answer = plane.post_json(EVENTS, &event);
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    refused(&refusal, 429, "RATE_LIMITED");
+    assert!(refusal.header("retry-after").is_some());
+    drop(slow);
+    while plane.post_json(EVENTS, &event).status != 200 {}
+}
+
+#[test]
+fn a_head_without_end_is_refused() {
+    use std::io::{Read, Write};
+    let plane = start(Options::default());
+    let one_header = format!("X: {}\r\n\r\n", "y".repeat(2 * CONTROL_HEAD_BYTES_MAX));
+    let many_headers = "A: b\r\n".repeat(200) + "\r\n";
+    for rest in [one_header, many_headers] {
+        let mut stream = plane.connect();
+        let head = format!("GET /health HTTP/1.1\r\nHost: x\r\n{rest}");
+        // The server may answer before it has read everything.
+        let _ = stream.write_all(head.as_bytes());
+        let mut status = [0; 12];
+        match stream.read_exact(&mut status) {
+            Ok(()) => assert_eq!(&status, b"HTTP/1.1 431"),
+            // A reset that overtakes the answer is a refusal too.
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+    }
 }

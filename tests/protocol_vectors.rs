@@ -5,7 +5,7 @@ use alarmcast::base::clock::Instant;
 use alarmcast::event::{Event, EventType, Publish};
 use alarmcast::filter::FilterSpec;
 use alarmcast::protocol::{
-    ClientMessage, CloseCode, Encoded, ErrorCode, Limits, MessageError, PublishItemError, Resume,
+    ClientMessage, CloseCode, Encoded, ErrorCode, Limits, MessageError, PublishItemError,
     ServerMessage, Welcome, decode, parse_bytes,
 };
 use bytes::Bytes;
@@ -147,11 +147,7 @@ fn encoded(kind: &str) -> Bytes {
             ServerMessage::Unsubscribed { subscription_id, r#ref: Some(&json!("bye")) }
         }
         "pong" => ServerMessage::Pong { timestamp: NOW, r#ref: None },
-        "closing" => ServerMessage::closing(
-            CloseCode::GoingAway,
-            Some(1250),
-            Some(Resume { epoch: EPOCH, after: 41 }),
-        ),
+        "closing" => ServerMessage::closing(CloseCode::GoingAway, Some(1250)),
         _ => panic!("no encoder for {kind}"),
     };
     message.encode()

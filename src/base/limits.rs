@@ -9,6 +9,10 @@ pub const PUBLISHED_EVENT_BYTES_MAX: usize = 1024 * 1024;
 pub const PUBLISH_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the bodies of all publishing requests together.
 pub const PUBLISH_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Connections of the control plane.
+pub const CONTROL_CONNECTIONS_MAX: usize = 1_024;
+/// Bytes of the HTTP head of a request to the control plane.
+pub const CONTROL_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Events in one publishing request.
 pub const PUBLISH_BATCH_EVENTS_MAX: usize = 10_000;
 /// Nesting of JSON or MessagePack that is accepted.

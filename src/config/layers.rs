@@ -14,6 +14,8 @@ use crate::base::logged::Logged;
 /// Read from the working directory when no other file is named.
 pub const FILE_NAME: &str = "alarmcast.toml";
 const PREFIX: &str = "ALARMCAST_";
+/// Of variables that the test suite reads; no key begins like that.
+const TEST_PREFIX: &str = "TEST_";
 /// Names the file, as `--config` does.
 const FILE_VARIABLE: &str = "ALARMCAST_CONFIG";
 
@@ -186,7 +188,7 @@ fn plain(value: &DeValue<'_>) -> Value {
 
 fn environment_leaf(name: &str, text: &str) -> Result<Option<Leaf>, ConfigError> {
     let Some(key) = name.strip_prefix(PREFIX) else { return Ok(None) };
-    if name == FILE_VARIABLE || is_service_link(key) {
+    if name == FILE_VARIABLE || key.starts_with(TEST_PREFIX) || is_service_link(key) {
         return Ok(None);
     }
     let path: Vec<String> = key.split("__").map(str::to_lowercase).collect();

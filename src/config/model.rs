@@ -1,4 +1,5 @@
-//! The configuration as the rest of the program sees it: one struct per section.
+//! The configuration as the rest of the program sees it: one struct per section. What each
+//! key means and allows stands in the schema, which `alarmcast config print --defaults` prints.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -16,6 +16,7 @@
 mod answer;
 mod batch;
 mod body;
+mod connections;
 pub mod events;
 pub mod health;
 pub mod metrics;
@@ -25,14 +26,11 @@ pub mod webhooks;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::base::clock::Clock;
 use crate::base::lifecycle::Lifecycle;
@@ -46,9 +44,6 @@ use body::BodyBudget;
 use metrics::HistogramCache;
 
 pub use split::Nesting;
-
-/// How long requests that are being answered may hold up the end.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// What the control plane works on.
 #[derive(Clone, Debug)]
@@ -72,31 +67,19 @@ struct State {
     histograms: HistogramCache,
 }
 
-/// Serves until `shutdown` completes, then finishes what is being answered.
+/// Serves until `shutdown` completes, then finishes what is being answered, within a few
+/// seconds.
 ///
 /// # Errors
-/// Only what makes the listener useless; trouble with one connection ends that connection.
+/// None for now: trouble with one connection ends that connection, and trouble with
+/// accepting is waited out.
 pub async fn serve(
     listener: TcpListener,
     context: Context,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a control connection keeps its delay");
-        }
-    });
-    let (began, begun) = oneshot::channel();
-    let shutdown = async move {
-        shutdown.await;
-        // Nobody waits for it once serving has ended.
-        let _ = began.send(());
-    };
-    let served = axum::serve(listener, router(context)).with_graceful_shutdown(shutdown);
-    tokio::select! {
-        result = served.into_future() => result,
-        () = async { let _ = begun.await; tokio::time::sleep(GRACE).await } => Ok(()),
-    }
+    connections::serve(listener, router(context), shutdown).await;
+    Ok(())
 }
 
 /// All routes, for [`serve`] and for tests without sockets.

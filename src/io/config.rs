@@ -9,13 +9,14 @@ pub struct DriverConfig {
     pub sq_entries: u32,
     /// Completions that the kernel keeps without allocating.
     pub cq_entries: u32,
-    /// Connected sockets at most. On io_uring the size of the ring's own table, which the
-    /// kernel bounds by RLIMIT_NOFILE.
+    /// Connected sockets at most; beyond it a new connection is dropped and its accept fails
+    /// with `ENFILE`. On io_uring the size of the ring's own table, which is cut to
+    /// RLIMIT_NOFILE.
     pub sockets_max: u32,
     /// Receive buffers of all sockets together: a power of two, 32,768 at most.
     pub recv_buffers: u16,
     pub recv_buffer_bytes: usize,
-    /// Accepts that may be in flight at once.
+    /// Accepts that may be in flight at once; one more is given back until another has ended.
     pub accepts: usize,
 }
 

@@ -145,12 +145,8 @@ impl EpollDriver {
 
     fn shut_down(&mut self, socket: Socket) {
         let how = self.operations.table.direction(socket);
-        let connected = self.sockets.at(socket);
-        let result = connected.stream.shutdown(how);
-        // What is in flight ends now: the next read or write says how.
-        connected.readable = true;
-        connected.writable = true;
-        self.sockets.list(socket, &mut self.work);
+        // What is in flight ends as well: the kernel reports the socket as closed.
+        let result = self.sockets.at(socket).stream.shutdown(how);
         let outcome = match result {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => failed(error),
             _ => Outcome::ShutDown,

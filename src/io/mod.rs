@@ -116,7 +116,7 @@ pub type Completions = Vec<Completion>;
 ///    reused meanwhile recognises a stale one.
 pub trait Driver {
     /// Stages an operation; the kernel sees it at the next wait, or when the submission
-    /// queue is full.
+    /// queue is full. No other operation in flight has the same token.
     ///
     /// # Errors
     /// Gives the operation back when there is no room (contract point 6).

@@ -16,6 +16,9 @@ pub struct Table {
     open: u32,
 }
 
+/// Operations on a socket.
+const KINDS: [Kind; 4] = [Kind::Recv, Kind::Send, Kind::Shutdown, Kind::Close];
+
 #[derive(Debug)]
 struct Entry {
     recv: Tag,
@@ -149,6 +152,16 @@ impl Table {
             .or_else(|| (0..self.entries.len() as u32).find_map(|index| self.find_at(index, token)))
     }
 
+    /// Every operation in flight.
+    pub fn all_in_flight(&self) -> Vec<(Kind, Socket)> {
+        let mut all = Vec::with_capacity(self.in_flight as usize);
+        for (index, entry) in self.entries.iter().enumerate() {
+            let in_flight = KINDS.into_iter().filter(|kind| entry.tag_of(*kind).is_some());
+            all.extend(in_flight.map(|kind| (kind, Socket(index as u32))));
+        }
+        all
+    }
+
     /// # Panics
     /// If the counts are wrong.
     pub fn invariants(&self) {
@@ -165,8 +178,7 @@ impl Table {
 
     fn find_at(&self, index: u32, token: Token) -> Option<(Kind, Socket)> {
         let entry = self.entries.get(index as usize)?;
-        let kinds = [Kind::Recv, Kind::Send, Kind::Shutdown, Kind::Close];
-        let kind = kinds.into_iter().find(|kind| entry.tag_of(*kind) == Tag(token.to_bits()))?;
+        let kind = KINDS.into_iter().find(|kind| entry.tag_of(*kind) == Tag(token.to_bits()))?;
         Some((kind, Socket(index)))
     }
 

@@ -59,7 +59,12 @@ impl CloseCode {
         self as u16
     }
 
-    /// The `reason` of `closing` and of the close frame.
+    /// The code behind the number, where the protocol has one.
+    pub fn of(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.code() == number)
+    }
+
+    /// The `reason` of `closing`; the close frame's own is a sentence for people.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Normal => "normal",

@@ -22,7 +22,7 @@ pub use error::{ErrorCode, MessageError};
 #[cfg(any(test, fuzzing))]
 pub use fuzz::{fuzz_client_message, fuzz_publish};
 pub use publish::{PublishItemError, check, parse_bytes, parse_item};
-pub use server::{Limits, Resume, ServerMessage, Welcome};
+pub use server::{Limits, ServerMessage, Welcome};
 
 /// The version of the protocol that `welcome` names.
 pub const PROTOCOL: &str = "alarmcast.v1";

@@ -43,8 +43,6 @@ pub enum ServerMessage<'a> {
         /// When to come back; differs per client, to spread reconnects.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        resume: Option<Resume<'a>>,
     },
 }
 
@@ -75,13 +73,6 @@ pub struct Limits {
     pub messages_per_second: Option<u32>,
 }
 
-/// A position: the last event that this connection was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Resume<'a> {
-    pub epoch: &'a str,
-    pub after: u64,
-}
-
 impl<'a> Welcome<'a> {
     /// A welcome of this version of the protocol.
     pub fn new(
@@ -99,12 +90,8 @@ impl<'a> Welcome<'a> {
 
 impl<'a> ServerMessage<'a> {
     /// The notice before a close with `code`.
-    pub fn closing(
-        code: CloseCode,
-        retry_after_ms: Option<u64>,
-        resume: Option<Resume<'a>>,
-    ) -> Self {
-        Self::Closing { reason: code.reason(), code: code.code(), retry_after_ms, resume }
+    pub fn closing(code: CloseCode, retry_after_ms: Option<u64>) -> Self {
+        Self::Closing { reason: code.reason(), code: code.code(), retry_after_ms }
     }
 
     /// The complete text frame, header included.

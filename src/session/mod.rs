@@ -183,6 +183,10 @@ impl Session {
     /// A send was handed to the kernel, or the kernel took some of it.
     pub fn handle_send_progress(&mut self, now: Instant, timing: &Timing) {
         self.deadlines.arm_write(now, timing);
+        if matches!(self.phase, Phase::Closing) {
+            // Our close frame comes behind what waits: a peer that still reads that is not late.
+            self.deadlines.await_close(now, timing);
+        }
     }
 
     /// Nothing is in flight any more.

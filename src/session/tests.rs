@@ -179,6 +179,18 @@ fn a_peer_that_does_not_answer_our_close_is_given_up() {
 }
 
 #[test]
+fn a_peer_that_still_takes_what_waits_before_our_close_is_not_given_up() {
+    let mut session = open();
+    session.begin_close(at(40), &TIMING);
+    for second in [44, 48, 52] {
+        assert_eq!(timeouts(&mut session, at(second)), []);
+        session.handle_send_progress(at(second), &TIMING);
+    }
+    assert_eq!(timeouts(&mut session, at(56)), []);
+    assert_eq!(timeouts(&mut session, at(57)), [Timeout::Close]);
+}
+
+#[test]
 fn a_violation_ends_the_session_and_what_follows_is_thrown_away() {
     let mut session = open();
     let segment = [&[0x81, 0x01, b'x'][..], &masked(0x81, b"unread")].concat();

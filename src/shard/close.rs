@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
+use crate::protocol::CloseCode;
 use crate::session::Timeout;
 use crate::shard::connection::Ending;
 use crate::shard::handler::{Close, Handler};
@@ -17,10 +18,12 @@ use crate::ws::Refusal;
 use crate::ws::close::close_frame;
 
 /// The backlog of a connection is at its limit.
-pub(super) const SLOW_CONSUMER: Close =
-    Close { code: 4009, reason: "slow consumer: the connection did not keep up with its events" };
+pub(super) const SLOW_CONSUMER: Close = Close {
+    code: CloseCode::SlowConsumer,
+    reason: "the connection did not keep up with its events",
+};
 /// Nothing was heard of the peer for too long.
-const IDLE: Close = Close { code: 4008, reason: "idle: nothing was received for too long" };
+const IDLE: Close = Close { code: CloseCode::Idle, reason: "nothing was received for too long" };
 
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// Tells an open connection that it ends, and why; waits for the peer's close frame.
@@ -49,7 +52,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if let Some(closing) = self.handler.closing(key, &close) {
             self.queue_last(key, closing);
         }
-        self.queue_last(key, Bytes::from(close_frame(close.code, close.reason)));
+        self.queue_last(key, Bytes::from(close_frame(close.code.code(), close.reason)));
         self.count_closed(key);
         true
     }
@@ -61,9 +64,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// The peer's close frame gets its answer, behind nothing but what is in flight.
     pub(super) fn answer_close(&mut self, key: Key, code: Option<u16>, now: Instant) {
-        const NORMAL: u16 = 1000;
         self.discard_outbox(key);
-        let answer = close_frame(code.unwrap_or(NORMAL), "");
+        let answer = close_frame(code.unwrap_or(CloseCode::Normal.code()), "");
         self.queue_past_limits(key, crate::queue::Lane::Control, Bytes::from(answer));
         self.count_closed(key);
         self.end_after_flush(key, now);
@@ -91,6 +93,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.session.handle_send_done();
         connection.session.await_end(now, &self.settings.timing);
         connection.is_shutting_down = true;
+        connection.is_half_shut_down = true;
         let socket = connection.socket;
         self.push(Kind::Shutdown, key, Op::Shutdown(socket, Shutdown::Write));
         self.schedule(key);
@@ -126,7 +129,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return;
         }
         let socket = connection.socket;
-        if connection.is_quiet() {
+        // A kernel before 6.13 may keep a closed direct descriptor for a while: only a shutdown
+        // before it tells the peer at once.
+        let is_told = connection.is_shut_down || connection.is_half_shut_down;
+        if is_told && connection.is_quiet() {
             connection.ending = Ending::Closing;
             self.push(Kind::Close, key, Op::Close(socket));
         } else if !connection.is_shut_down {

@@ -26,6 +26,8 @@ pub(super) struct Connection {
     pub is_receiving: bool,
     pub is_sending: bool,
     pub is_shutting_down: bool,
+    /// Our direction was ended.
+    pub is_half_shut_down: bool,
     /// Both directions were ended: nothing in flight can last.
     pub is_shut_down: bool,
 }
@@ -69,6 +71,7 @@ impl Connection {
             is_receiving: false,
             is_sending: false,
             is_shutting_down: false,
+            is_half_shut_down: false,
             is_shut_down: false,
         }
     }

@@ -3,11 +3,13 @@
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::Driver;
+use crate::protocol::CloseCode;
 use crate::shard::handler::{Close, Handler};
 use crate::shard::turn::Shard;
 
 /// The server is going away; clients reconnect elsewhere.
-const GOING_AWAY: Close = Close { code: 1001, reason: "the server is shutting down" };
+const GOING_AWAY: Close =
+    Close { code: CloseCode::GoingAway, reason: "the server is shutting down" };
 
 /// How far the drain has come.
 #[derive(Debug, Default)]

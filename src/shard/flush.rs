@@ -225,10 +225,17 @@ fn count_frame(
     stats: &ShardStats,
     now: Instant,
 ) {
-    stats.messages_sent.add(1);
+    stats.messages_sent.add(u64::from(is_message(&arena.get(id).bytes)));
     if let Some((priority, accepted_at)) = arena.get(id).event {
         stats.events_delivered.add(1);
         let nanos = now.since(accepted_at).as_nanos() as u64;
         histograms.delivery[priority.index()].saturating_record(nanos);
     }
+}
+
+/// Whether it is a text or binary frame (RFC 6455 section 5.2), and neither a control frame
+/// nor the answer to the handshake.
+fn is_message(frame: &[u8]) -> bool {
+    const FIN_AND_OPCODE: u8 = 0x8f;
+    matches!(frame.first().map(|byte| byte & FIN_AND_OPCODE), Some(0x81 | 0x82))
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
+use crate::protocol::CloseCode;
 use crate::protocol::encoded::Encoded;
 use crate::ws::{Refusal, Request};
 
@@ -49,8 +50,8 @@ pub enum Message<'a> {
 /// Why and how the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close {
-    /// Close code of RFC 6455 section 7.4, or a private one of the protocol.
-    pub code: u16,
+    pub code: CloseCode,
+    /// A sentence for the people who read the close frame.
     pub reason: &'static str,
 }
 

@@ -9,6 +9,7 @@ use crate::base::buffers::RecvBuf;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
+use crate::protocol::CloseCode;
 use crate::session::Input;
 use crate::shard::connection::Ending;
 use crate::shard::handler::{Close, Handler, Message, Replies};
@@ -134,7 +135,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Input::Nothing => return Some(Reaction::Nothing),
             Input::Violation(violation) => {
                 links.stats.protocol_errors.add(1);
-                let close = Close { code: violation.code, reason: violation.reason };
+                let code = CloseCode::of(violation.code).unwrap_or(CloseCode::ProtocolError);
+                let close = Close { code, reason: violation.reason };
                 return Some(Reaction::Fail(close));
             }
         };
@@ -144,9 +146,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let handled =
             catch_unwind(AssertUnwindSafe(|| handler.message(key, message, now, replies)));
         if handled.is_err() {
-            const INTERNAL: u16 = 1011;
             links.stats.handler_panics.add(1);
-            replies.close(Close { code: INTERNAL, reason: "internal error" });
+            replies.close(Close { code: CloseCode::InternalError, reason: "internal error" });
         }
         Some(Reaction::Replied)
     }

@@ -57,7 +57,7 @@ pub struct Cells {
     pub subscriptions_active: Cell,
     pub subscriptions_added: Cell,
     pub subscriptions_removed: Cell,
-    /// Messages handed to the kernel, events included.
+    /// Messages handed to the kernel: events and answers, no control frames.
     pub messages_sent: Cell,
     pub messages_received: Cell,
     pub bytes_sent: Cell,

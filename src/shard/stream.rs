@@ -2,6 +2,7 @@
 //! subscriptions, replies take the control lane.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct StreamHandler {
     index: Index,
     /// The newest event that this shard has seen: what a new client's welcome names.
     newest_seq: u64,
+    /// Seeded anew for each shard: tells clients apart when they are to come back.
+    spread: RandomState,
 }
 
 /// What is known of an open connection.
@@ -58,7 +61,15 @@ struct Client {
 
 impl StreamHandler {
     pub fn new(settings: StreamSettings, clock: Clock, stats: Arc<ShardStats>) -> Self {
-        Self { settings, clock, stats, clients: Vec::new(), index: Index::new(), newest_seq: 0 }
+        Self {
+            settings,
+            clock,
+            stats,
+            clients: Vec::new(),
+            index: Index::new(),
+            newest_seq: 0,
+            spread: RandomState::default(),
+        }
     }
 
     fn welcome(&self) -> Bytes {
@@ -250,20 +261,12 @@ impl Handler for StreamHandler {
     }
 
     fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes> {
-        const PROTOCOL_ERROR: u16 = 1002;
         const SOONEST_MS: u64 = 250;
         /// Reconnects spread over this long.
         const SPREAD_MS: u64 = 5_000;
-        let may_come_back = close.code != PROTOCOL_ERROR;
-        // Different for each client, the same for none: a multiplicative hash of its slot.
-        let spread = u64::from(key.slot.wrapping_add(key.generation).wrapping_mul(0x9E37_79B1));
-        let closing = ServerMessage::Closing {
-            reason: close.reason,
-            code: close.code,
-            retry_after_ms: may_come_back.then_some(SOONEST_MS + ((spread * SPREAD_MS) >> 32)),
-            resume: None,
-        };
-        Some(closing.encode())
+        let spread = self.spread.hash_one((key.slot, key.generation)) % SPREAD_MS;
+        let retry_after_ms = close.code.invites_reconnect().then_some(SOONEST_MS + spread);
+        Some(ServerMessage::closing(close.code, retry_after_ms).encode())
     }
 
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes {

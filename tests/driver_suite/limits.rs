@@ -14,7 +14,7 @@ crate::on_every_driver!(
 /// The same on a network where nothing is easy.
 #[test]
 fn two_hundred_connections_play_ping_pong_on_rough_networks() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         SEED.set(seed);
         two_hundred_connections_play_ping_pong_on_tiny_rings::<RoughSim>();
     }
@@ -114,13 +114,14 @@ fn two_hundred_connections_play_ping_pong_on_tiny_rings<H: Harness>() {
     for socket in sockets {
         table.receive(&mut world, socket);
     }
-    for turn in 0.. {
+    let mut idle_turns = 0;
+    loop {
         players.iter_mut().filter(|player| player.rounds < ROUNDS).for_each(Player::play);
         if players.iter().all(|player| player.rounds == ROUNDS) {
             break;
         }
-        assert!(turn < 20_000, "stalled");
-        world.turn();
+        idle_turns = if world.turn() == 0 { idle_turns + 1 } else { 0 };
+        assert!(idle_turns < 1_000, "stalled");
         for completion in world.drain() {
             table.handle(&mut world, completion.token, completion.outcome);
         }

@@ -10,6 +10,7 @@ mod limits;
 mod receives;
 mod refusals;
 mod sends;
+mod simulation;
 mod waits;
 mod world;
 

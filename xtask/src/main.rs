@@ -1,1 +1,79 @@
-fn main() {}
+//! Alarmcast's development commands, run as `cargo xtask COMMAND`.
+
+#![forbid(unsafe_code)]
+
+mod autobahn;
+mod command;
+mod context;
+mod fuzz;
+mod metadata;
+mod msrv;
+mod report;
+mod seccomp;
+mod steps;
+mod tools;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::context::Context;
+
+/// What went wrong, in words for the person who runs the command.
+type Result<T = ()> = std::result::Result<T, String>;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Alarmcast's development commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check; the last line is `N passed, M failed`.
+    Test {
+        /// Run only this step; may be given several times.
+        #[arg(long, value_name = "STEP")]
+        only: Vec<String>,
+        /// List the steps and stop.
+        #[arg(long)]
+        list: bool,
+        /// How long each fuzz target runs, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+        fuzz_seconds: u32,
+    },
+    /// Install the tools and packages that the checks need, and stop.
+    Tools,
+    /// Run a command whose io_uring system calls all fail with EPERM.
+    SeccompNoUring {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Test { list: true, .. } => {
+            steps::list();
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Test { only, fuzz_seconds, .. } => {
+            let context = Context::find(fuzz_seconds)?;
+            Ok(report::run(&context, &steps::choose(&only)?))
+        }
+        Command::Tools => tools::install_all(&Context::find(0)?).map(|()| ExitCode::SUCCESS),
+        Command::SeccompNoUring { command } => Err(seccomp::exec_without_io_uring(&command)),
+    }
+}

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::base::clock::Clock;
-use crate::cli::tail::parse_label;
+use crate::cli::tail::{names, parse_label};
+use crate::event::{IncidentType, Severity};
 
 /// What can be published without writing JSON.
 #[derive(Debug, Subcommand)]
@@ -22,18 +23,20 @@ pub enum Event {
 
 #[derive(Debug, Args)]
 pub struct Subject {
+    /// What is wrong, in one line
     #[arg(long)]
     title: String,
-    #[arg(long, value_parser = ["P0", "P1", "P2", "P3", "P4"], default_value = "P2")]
+    #[arg(long, value_parser = names(&Severity::ALL.map(Severity::as_str)), default_value = "P2")]
     severity: String,
     /// Who says so
     #[arg(long, default_value = "cli")]
     source: String,
+    /// What more there is to say
     #[arg(long)]
     description: Option<String>,
-    /// Infrastructure, Application, Security, Data, Performance, Availability, Compliance or
-    /// Unknown
-    #[arg(long = "type", value_name = "TYPE")]
+    /// What it is about
+    #[arg(long = "type", value_name = "TYPE",
+        value_parser = names(&IncidentType::ALL.map(IncidentType::as_str)))]
     kind: Option<String>,
     /// A label; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
@@ -136,4 +139,63 @@ fn new_id(clock: &Clock) -> Uuid {
     let seconds = u64::try_from(now.as_secs()).unwrap_or_default();
     let nanos = u32::try_from(now.subsec_nanos()).unwrap_or_default();
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::protocol::parse_item;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        event: Event,
+    }
+
+    fn published(line: &[&str]) -> Value {
+        let words = ["publish"].iter().chain(line);
+        let event = Line::try_parse_from(words).expect("valid").event.to_json();
+        let publish = parse_item(event, Clock::System.wall()).expect("a valid event");
+        serde_json::to_value(&publish.payload).expect("JSON")
+    }
+
+    #[test]
+    fn flags_become_an_incident() {
+        let event = published(&[
+            "incident",
+            "--title",
+            "Down",
+            "--severity",
+            "P0",
+            "--label",
+            "team=sre",
+            "--resource",
+            "db",
+            "--type",
+            "Data",
+        ]);
+        assert_eq!(event["event_type"], "incident_created");
+        let incident = &event["incident"];
+        assert_eq!((&incident["severity"], &incident["source"]), (&json!("P0"), &json!("cli")));
+        assert_eq!(incident["labels"], json!({ "team": "sre" }));
+        assert_eq!(incident["affected_resources"], json!(["db"]));
+        assert_eq!(incident["incident_type"], "Data");
+    }
+
+    #[test]
+    fn flags_become_alerts_comments_and_system_events() {
+        let id = "018f0000-0000-7000-8000-000000000001";
+        let alert = published(&["alert", "--title", "Hot", "--resource", "gpu", "--id", id]);
+        assert_eq!(alert["alert"]["affected_services"], json!(["gpu"]));
+        assert_eq!(
+            (&alert["alert"]["id"], &alert["alert"]["severity"]),
+            (&json!(id), &json!("P2"))
+        );
+        let comment = published(&["comment", "--incident", id, "--text", "On it"]);
+        assert_eq!((&comment["incident_id"], &comment["comment"]), (&json!(id), &json!("On it")));
+        let system = published(&["system", "--message", "Hello", "--metadata", "a=b"]);
+        assert_eq!(system["metadata"], json!({ "a": "b" }));
+    }
 }

@@ -22,7 +22,6 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 #[command(
-    args_conflicts_with_subcommands = true,
     subcommand_help_heading = "One event by flags",
     after_help = "Examples:\n  \
         alarmcast publish incident --severity P0 --title \"Checkout is down\"\n  \
@@ -51,10 +50,18 @@ struct Target {
 /// # Errors
 /// When no server answers, the input cannot be read, or any event was refused.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let (Some(_), Some(file)) = (&arguments.compose, &arguments.file) {
+        let message = format!("either a file ({}) or one event by flags", file.display());
+        return Err(Failure::new(message));
+    }
     let api = Api::new(&arguments.target.control)?;
     let mut publisher = Publisher::new(api, arguments.target.retries);
     match (&arguments.compose, &arguments.file) {
-        (Some(event), _) => {
+        (Some(_), Some(path)) => {
+            let path = path.display();
+            return Err(Failure::new(format!("either {path} or one event by flags, not both")));
+        }
+        (Some(event), None) => {
             let mut bytes = event.to_json().to_string().into_bytes();
             bytes.push(b'\n');
             publisher.add(Item { bytes, line: 1 })?;
@@ -93,7 +100,8 @@ impl Publisher {
         Self {
             api,
             retries,
-            stop: Stop::on_interrupt(),
+            // Ctrl-C kills, as a reader of stdin should be.
+            stop: Stop::default(),
             chunk: Vec::new(),
             lines: Vec::new(),
             published: 0,

@@ -8,6 +8,7 @@ use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ use super::chance::{Backoff, Chance};
 use super::stop::Stop;
 use crate::base::clock::Clock;
 use crate::base::logged::Logged;
+use crate::event::{EventType, IncidentState, Severity};
 use link::{Heard, Link, Lost};
 use show::Printer;
 
@@ -31,13 +33,17 @@ pub struct Arguments {
     #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
     url: String,
     /// Only events of these types, such as incident_created
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',',
+        value_parser = names(&EventType::ALL.map(EventType::as_str)), hide_possible_values = true)]
     types: Vec<String>,
     /// Only these severities, P0 to P4
-    #[arg(long = "severity", value_name = "SEVERITY", value_delimiter = ',')]
+    #[arg(long = "severity", value_name = "SEVERITY", value_delimiter = ',',
+        value_parser = names(&Severity::ALL.map(Severity::as_str)), hide_possible_values = true)]
     severities: Vec<String>,
     /// Only incidents in these states, such as Investigating
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',',
+        value_parser = names(&IncidentState::ALL.map(IncidentState::as_str)),
+        hide_possible_values = true)]
     states: Vec<String>,
     /// Only from these sources
     #[arg(long = "source", value_name = "SOURCE")]
@@ -57,6 +63,11 @@ pub struct Arguments {
     /// End after so many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+}
+
+/// One of these names; another is refused with the nearest.
+pub fn names(names: &[&'static str]) -> PossibleValuesParser {
+    PossibleValuesParser::new(names)
 }
 
 /// Reads `key=value`.
@@ -177,7 +188,8 @@ impl Tail {
             Some("event") => {
                 if let (Some((_, newest)), Some(seq)) = (&mut self.newest, message["seq"].as_u64())
                 {
-                    *newest = seq;
+                    // Urgent events overtake others on their way here.
+                    *newest = seq.max(*newest);
                 }
                 self.printer.event(text, message)?;
                 self.remaining = self.remaining.map(|count| count - 1);
@@ -282,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_labels_and_counts_are_refused() {
+    fn wrong_values_are_refused() {
         for line in [["--label", "team"], ["--label", "=x"], ["--count", "0"], ["--incident", "7"]]
         {
             let words = ["tail"].iter().chain(&line);

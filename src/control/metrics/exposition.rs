@@ -86,7 +86,8 @@ impl Exposition {
         let nanos: f64 = histogram
             .iter_recorded()
             .map(|step| step.value_iterated_to() as f64 * step.count_since_last_iteration() as f64)
-            .sum();
+            // Not `sum`, for which nothing is -0.
+            .fold(0.0, |sum, nanos| sum + nanos);
         self.sample(name, "_sum", labels, None, seconds(nanos));
         self.sample(name, "_count", labels, None, histogram.len());
     }

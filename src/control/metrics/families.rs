@@ -103,7 +103,7 @@ impl Writer<'_> {
     fn messages(&mut self) {
         self.counter(
             "websocket_messages_sent_total",
-            "Messages handed to the kernel, events included.",
+            "Messages handed to the kernel: events and answers, no control frames.",
             |cells| &cells.messages_sent,
         );
         self.counter("websocket_messages_received_total", "Messages from clients.", |cells| {

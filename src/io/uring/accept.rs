@@ -38,6 +38,12 @@ impl Accepts {
         self.position(Some(token))
     }
 
+    /// The places of all accepts in flight.
+    pub fn places_in_flight(&self) -> Vec<u32> {
+        let places = self.tokens.iter().enumerate().filter(|(_, token)| token.is_some());
+        places.map(|(place, _)| place as u32).collect()
+    }
+
     /// A place for one more accept.
     pub fn vacant(&self) -> Option<u32> {
         self.position(None)

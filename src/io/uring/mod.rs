@@ -10,6 +10,7 @@ mod setup;
 mod tests;
 mod wake;
 
+use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, TcpListener};
@@ -17,11 +18,12 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use io_uring::squeue::Entry;
-use io_uring::types::{CancelBuilder, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
 use self::accept::Accepts;
 use self::buffers::{GROUP, ProvidedBuffers};
+use self::setup::Mode;
 use self::wake::WakeEvent;
 use super::errno::{ENTER_RETRIES_MAX, EnterAnswer, os_error};
 use super::table::Table;
@@ -96,8 +98,17 @@ impl UringDriver {
     /// # Panics
     /// If the configuration contradicts itself.
     pub fn new(config: &DriverConfig, listener: TcpListener) -> Result<Self, Unavailable> {
+        Self::in_mode(config, listener, &Mode::ALL)
+    }
+
+    /// In the first of the modes that the kernel takes.
+    fn in_mode(
+        config: &DriverConfig,
+        listener: TcpListener,
+        modes: &[Mode],
+    ) -> Result<Self, Unavailable> {
         config.check();
-        let (ring, features) = setup::ring(config)?;
+        let (ring, features) = setup::ring(config, modes)?;
         // On a non-blocking listener an accept would fail instead of waiting.
         listener
             .set_nonblocking(false)
@@ -269,13 +280,13 @@ impl UringDriver {
     fn end_everything(&mut self) -> bool {
         const ROUNDS_MAX: u32 = 200;
         const ROUND: Duration = Duration::from_millis(10);
+        if !self.cancel_everything() {
+            return false;
+        }
         let mut discarded = Completions::new();
         for _ in 0..ROUNDS_MAX {
             if self.in_flight() == 0 && !self.held.wake.is_armed() {
                 return true;
-            }
-            if self.has_room() {
-                self.stage(opcode::AsyncCancel2::new(CancelBuilder::any()).build(), CANCEL);
             }
             if let Err(error) = self.enter(1, Some(ROUND))
                 && EnterAnswer::to(&error) == EnterAnswer::Fatal
@@ -286,6 +297,23 @@ impl UringDriver {
             discarded.clear();
         }
         false
+    }
+
+    /// One cancellation for each operation: each is found by hash, whereas a cancellation of
+    /// all takes the kernel time in the square of their number. False when there is no room.
+    fn cancel_everything(&mut self) -> bool {
+        let places = self.held.accepts.places_in_flight();
+        let mut targets: Vec<Token> = places.into_iter().map(place_token).collect();
+        let on_sockets = self.held.table.all_in_flight();
+        targets.extend(on_sockets.into_iter().map(|(kind, socket)| socket_token(kind, socket)));
+        targets.push(WAKE);
+        for target in targets {
+            if !self.has_room() {
+                return false;
+            }
+            self.stage(opcode::AsyncCancel::new(target.to_bits()).build(), CANCEL);
+        }
+        true
     }
 }
 
@@ -337,6 +365,9 @@ impl Driver for UringDriver {
         completions: &mut Completions,
     ) -> io::Result<()> {
         self.stage_own();
+        // Without the read of the eventfd nobody could end the wait: look, but do not wait.
+        let is_wakeable = self.held.wake.is_armed();
+        let deadline = if is_wakeable { deadline } else { Some(self.clock.now()) };
         self.enter_and_wait(deadline)?;
         self.reap(completions);
         if cfg!(debug_assertions) {
@@ -347,6 +378,14 @@ impl Driver for UringDriver {
 
     fn waker(&self) -> Waker {
         self.held.wake.waker()
+    }
+}
+
+impl fmt::Debug for UringDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("UringDriver");
+        debug.field("features", &self.features).field("stats", &self.stats());
+        debug.finish_non_exhaustive()
     }
 }
 

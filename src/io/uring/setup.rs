@@ -39,7 +39,7 @@ pub struct Features {
 
 impl fmt::Display for Features {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "io_uring on Linux {}:", self.kernel)?;
+        write!(f, "Linux {}:", self.kernel)?;
         for (present, name) in [
             (self.single_issuer, " single-issuer"),
             (self.defer_taskrun, " defer-taskrun"),
@@ -50,14 +50,16 @@ impl fmt::Display for Features {
                 f.write_str(name)?;
             }
         }
-        let Self { sq_entries, cq_entries, sockets_max, .. } = self;
-        write!(f, ", sq {sq_entries}, cq {cq_entries}, {sockets_max} sockets")
+        Ok(())
     }
 }
 
 /// A ring with the best flags that the kernel takes, and its table of direct descriptors.
-pub(super) fn ring(config: &DriverConfig) -> Result<(IoUring, Features), Unavailable> {
-    let (ring, mode) = build(config)?;
+pub(super) fn ring(
+    config: &DriverConfig,
+    modes: &[Mode],
+) -> Result<(IoUring, Features), Unavailable> {
+    let (ring, mode) = build(config, modes)?;
     check(&ring)?;
     let sockets_max = config.sockets_max.min(table_entries_max()?);
     let submitter = ring.submitter();
@@ -84,14 +86,18 @@ pub(super) fn ring(config: &DriverConfig) -> Result<(IoUring, Features), Unavail
 
 /// Sets of setup flags, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     Deferred,
     Cooperative,
     Plain,
 }
 
-fn build(config: &DriverConfig) -> Result<(IoUring, Mode), Unavailable> {
-    for mode in [Mode::Deferred, Mode::Cooperative, Mode::Plain] {
+impl Mode {
+    pub const ALL: [Self; 3] = [Self::Deferred, Self::Cooperative, Self::Plain];
+}
+
+fn build(config: &DriverConfig, modes: &[Mode]) -> Result<(IoUring, Mode), Unavailable> {
+    for mode in modes.iter().copied() {
         let mut builder = IoUring::builder();
         builder
             .setup_cqsize(config.cq_entries.max(config.sq_entries))

@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
+
+use crate::Error;
+use crate::fanout::Settings;
+use crate::target::Target;
+
+/// Load tester for Alarmcast: holds very many connections and measures fan-out.
+#[derive(Debug, Parser)]
+#[command(name = "alarmcast-loadtest", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Subscribe many connections, publish, and count what each of them is sent.
+    ///
+    /// The exit code is 0 when nothing is missing, 1 when something is, 2 when the run could
+    /// not be made.
+    Fanout(FanoutArgs),
+    /// What a run starts for itself; it takes its plan on standard input.
+    #[command(hide = true)]
+    Worker,
+}
+
+#[derive(Args, Debug)]
+pub struct FanoutArgs {
+    /// The stream endpoint.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    pub url: String,
+    /// The control endpoint, to publish to.
+    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    pub control: String,
+    #[arg(long, default_value_t = 1_000)]
+    pub connections: u32,
+    /// Events to publish; 0 only opens connections.
+    #[arg(long, default_value_t = 10)]
+    pub events: u32,
+    /// Events per second, whatever the server does.
+    #[arg(long, default_value_t = 10.0)]
+    pub rate: f64,
+    /// Size of each event's JSON, at least.
+    #[arg(long, default_value_t = 512)]
+    pub event_bytes: usize,
+    /// Filters of every subscription, as JSON; the load events (`system_event`) should match.
+    #[arg(long, default_value = "{}", value_parser = filters)]
+    pub filters: Value,
+    /// Local addresses to connect from, comma-separated; otherwise the kernel chooses, and
+    /// 127.0.0.2 and on serve for more connections than it has ports.
+    #[arg(long, value_delimiter = ',')]
+    pub source_addresses: Vec<IpAddr>,
+    /// Client processes: `auto` (as many as their descriptors require), or a number.
+    #[arg(long, default_value = "auto")]
+    pub processes: Processes,
+    /// Attempts to connect that are under way at once.
+    #[arg(long, default_value_t = 500)]
+    pub window: u32,
+    /// Attempts for each connection.
+    #[arg(long, default_value_t = 6)]
+    pub attempts: u32,
+    /// Seconds from connecting to subscribed.
+    #[arg(long, default_value_t = 20)]
+    pub handshake_timeout: u64,
+    /// Seconds without any delivery after which the rest counts as missing.
+    #[arg(long, default_value_t = 5)]
+    pub quiet: u64,
+    /// Then wait for the server to end all connections, and check how it does.
+    #[arg(long)]
+    pub expect_drain: bool,
+    /// Seconds to wait for that.
+    #[arg(long, default_value_t = 60)]
+    pub drain_timeout: u64,
+    /// The server's process, to measure CPU time and memory.
+    #[arg(long)]
+    pub server_pid: Option<u32>,
+    /// Print the result as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `--processes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    Auto,
+    Count(u32),
+}
+
+impl FromStr for Processes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Self::Auto),
+            (_, Ok(count @ 1..)) => Ok(Self::Count(count)),
+            _ => Err("takes `auto`, or a number of at least 1".to_owned()),
+        }
+    }
+}
+
+impl FanoutArgs {
+    /// A run as these arguments say; `program` is this program.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        if !(self.rate.is_finite() && self.rate > 0.0) {
+            return Err(Error::Usage("--rate takes events per second, above 0".to_owned()));
+        }
+        Ok(Settings {
+            target: Target::parse(&self.url)?,
+            control: Some(self.control),
+            connections: self.connections,
+            processes: match self.processes {
+                Processes::Auto => None,
+                Processes::Count(count) => Some(count),
+            },
+            window: self.window.max(1),
+            attempts: self.attempts.max(1),
+            handshake_timeout: Duration::from_secs(self.handshake_timeout),
+            events: self.events,
+            rate: self.rate,
+            event_bytes: self.event_bytes,
+            filters: self.filters,
+            source_addresses: self.source_addresses,
+            quiet: Duration::from_secs(self.quiet),
+            drain: self.expect_drain.then_some(Duration::from_secs(self.drain_timeout)),
+            server_pid: self.server_pid,
+            program,
+        })
+    }
+}
+
+fn filters(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(filters @ Value::Object(_)) => Ok(filters),
+        Ok(_) => Err("filters are a JSON object".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn processes_are_counted_or_left_open() {
+        assert_eq!("auto".parse(), Ok(Processes::Auto));
+        assert_eq!("3".parse(), Ok(Processes::Count(3)));
+        assert!("0".parse::<Processes>().is_err() && "many".parse::<Processes>().is_err());
+    }
+}

@@ -1,0 +1,374 @@
+//! One subscriber, from upgrade to close, without its socket.
+
+use crate::events::EventCache;
+use crate::sequence::{Arrival, Sequence};
+use crate::tally::Ledger;
+use crate::wire::frame::{self, FrameError, Kind, Step};
+use crate::wire::message::{EventFacts, Message, MessageError};
+use crate::wire::upgrade::{Answer, Upgrade, UpgradeError};
+
+/// A subscriber's state between two reads.
+#[derive(Debug)]
+pub struct Connection {
+    phase: Phase,
+    sequence: Sequence,
+    last_seq: Option<u64>,
+    ending: Ending,
+}
+
+/// What the connections of one crowd share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Only events of this run are counted.
+    pub run: u64,
+    /// The text of the message that subscribes.
+    pub subscribe: String,
+    /// Every event is wanted, so that seq leaves no gap.
+    pub is_dense: bool,
+    pub events: EventCache,
+    pub ledger: Ledger,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+enum Phase {
+    Upgrading(Upgrade),
+    /// Upgraded; the welcome is due.
+    Greeting,
+    Subscribing,
+    Live,
+    /// A close frame came or went; what follows does not count.
+    Closing,
+}
+
+/// What was seen of a connection's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// The `closing` message came.
+    pub was_told: bool,
+    /// Of the server's close frame; zero when it held none.
+    pub close_code: Option<u16>,
+    /// Our close frame is wholly with the kernel.
+    pub has_answered: bool,
+    /// The server ended its direction after a close frame, not within a frame.
+    pub is_clean: bool,
+}
+
+/// How much of the input was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub bytes: usize,
+    /// What the rest has to grow to before anything more can be taken.
+    pub wanted: usize,
+}
+
+/// Why a connection cannot go on. Whose fault it is follows from the kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("refused with HTTP {status}")]
+    Refused { status: u16, retry_after_secs: Option<u64> },
+    #[error("upgrade: {0}")]
+    Upgrade(#[from] UpgradeError),
+    #[error("frame: {0}")]
+    Frame(#[from] FrameError),
+    #[error("message: {0}")]
+    Message(#[from] MessageError),
+    #[error("the first message is not `welcome`")]
+    NoWelcome,
+    #[error("subscribing was answered by {0}")]
+    NotSubscribed(String),
+    #[error("closed with {0} before it was subscribed")]
+    ClosedEarly(u16),
+}
+
+impl Connection {
+    /// Starts the upgrade; its request goes to `output`.
+    pub fn start(host: &str, path: &str, output: &mut Vec<u8>) -> Self {
+        let (upgrade, request) = Upgrade::start(host, path);
+        output.extend_from_slice(&request);
+        Self {
+            phase: Phase::Upgrading(upgrade),
+            sequence: Sequence::default(),
+            last_seq: None,
+            ending: Ending::default(),
+        }
+    }
+
+    /// Subscribed, and not closing.
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live)
+    }
+
+    /// A close frame was seen or sent.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing)
+    }
+
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// How many of the first `published` events have not come.
+    pub fn missing(&self, published: u32) -> u64 {
+        self.sequence.missing(published)
+    }
+
+    /// Takes what was received; answers go to `output`.
+    ///
+    /// # Errors
+    /// When the connection cannot go on.
+    pub fn handle_input(
+        &mut self,
+        input: &[u8],
+        now_ns: u64,
+        shared: &mut Shared,
+        output: &mut Vec<u8>,
+    ) -> Result<Taken, Fault> {
+        let mut bytes = 0;
+        if let Phase::Upgrading(upgrade) = &self.phase {
+            match upgrade.read_answer(input)? {
+                Answer::Incomplete => return Ok(Taken { bytes, wanted: input.len() + 1 }),
+                Answer::Refused { status, retry_after_secs } => {
+                    return Err(Fault::Refused { status, retry_after_secs });
+                }
+                Answer::Accepted { head_bytes } => bytes = head_bytes,
+            }
+            self.phase = Phase::Greeting;
+        }
+        loop {
+            match frame::read(&input[bytes..])? {
+                Step::Incomplete { bytes: wanted } => return Ok(Taken { bytes, wanted }),
+                Step::Frame { kind, payload, bytes: frame_bytes } => {
+                    self.handle_frame(kind, payload, now_ns, shared, output)?;
+                    bytes += frame_bytes;
+                }
+            }
+        }
+    }
+
+    /// Everything written to `output` so far is with the kernel.
+    pub fn handle_flushed(&mut self) {
+        self.ending.has_answered |= self.is_closing();
+    }
+
+    /// The server ended its direction; `is_within_frame` when something half came before.
+    pub fn handle_end(&mut self, is_within_frame: bool) {
+        self.ending.is_clean = self.is_closing() && !is_within_frame;
+    }
+
+    /// Says goodbye: 1000, normal.
+    pub fn close(&mut self, output: &mut Vec<u8>) {
+        const NORMAL: u16 = 1000;
+        if !self.is_closing() {
+            frame::write(Kind::Close, &NORMAL.to_be_bytes(), output);
+            self.phase = Phase::Closing;
+        }
+    }
+
+    fn handle_frame(
+        &mut self,
+        kind: Kind,
+        payload: &[u8],
+        now_ns: u64,
+        shared: &mut Shared,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match kind {
+            Kind::Close => self.handle_close(payload, output),
+            _ if self.is_closing() => Ok(()),
+            Kind::Ping => {
+                frame::write(Kind::Pong, payload, output);
+                Ok(())
+            }
+            Kind::Pong => Ok(()),
+            Kind::Text | Kind::Binary => {
+                let message = shared.events.read(payload, self.last_seq.unwrap_or(0))?;
+                self.handle_message(message, now_ns, shared, output)
+            }
+        }
+    }
+
+    fn handle_close(&mut self, payload: &[u8], output: &mut Vec<u8>) -> Result<(), Fault> {
+        let code = payload.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+        if matches!(self.phase, Phase::Greeting | Phase::Subscribing) {
+            return Err(Fault::ClosedEarly(code));
+        }
+        if self.ending.close_code.is_some() {
+            return Ok(());
+        }
+        self.ending.close_code = Some(code);
+        if !self.is_closing() {
+            let echo = &payload[..payload.len().min(2)];
+            frame::write(Kind::Close, echo, output);
+            self.phase = Phase::Closing;
+        }
+        Ok(())
+    }
+
+    fn handle_message(
+        &mut self,
+        message: Message,
+        now_ns: u64,
+        shared: &mut Shared,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match (&self.phase, message) {
+            (Phase::Greeting, Message::Welcome { .. }) => {
+                frame::write(Kind::Text, shared.subscribe.as_bytes(), output);
+                self.phase = Phase::Subscribing;
+            }
+            (Phase::Greeting, _) => return Err(Fault::NoWelcome),
+            (Phase::Subscribing, Message::Subscribed) => self.phase = Phase::Live,
+            (Phase::Subscribing, Message::Error { code, message }) => {
+                return Err(Fault::NotSubscribed(format!("{code}: {message}")));
+            }
+            (_, Message::Event(facts)) => self.handle_event(facts, now_ns, shared),
+            (_, Message::Closing) => self.ending.was_told = true,
+            (_, Message::Error { code, .. }) => shared.ledger.note_error(code),
+            _ => shared.ledger.other_messages += 1,
+        }
+        Ok(())
+    }
+
+    fn handle_event(&mut self, facts: EventFacts, now_ns: u64, shared: &mut Shared) {
+        let ledger = &mut shared.ledger;
+        if let Some(seq) = facts.seq {
+            match self.last_seq {
+                Some(last) if seq <= last => ledger.seq_not_rising += 1,
+                Some(last) if shared.is_dense && seq != last + 1 => ledger.seq_gaps += 1,
+                _ => {}
+            }
+            self.last_seq = Some(seq.max(self.last_seq.unwrap_or(0)));
+        }
+        let Some(mark) = facts.mark.filter(|mark| mark.run == shared.run) else {
+            ledger.foreign_events += 1;
+            return;
+        };
+        match self.sequence.arrive(mark.index) {
+            Arrival::Duplicate => {
+                ledger.duplicates += 1;
+                return;
+            }
+            Arrival::Late => ledger.out_of_order += 1,
+            Arrival::InOrder | Arrival::AfterHole => {}
+        }
+        ledger.note_delivery(now_ns.saturating_sub(mark.due_ns));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tungstenite::protocol::Role;
+    use tungstenite::{Message as TungsteniteMessage, WebSocket};
+
+    fn shared() -> Shared {
+        Shared {
+            run: 1,
+            subscribe: r#"{"type":"subscribe"}"#.to_owned(),
+            is_dense: true,
+            events: EventCache::default(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// A server's text frame, up to 64 KiB.
+    fn text(payload: &str) -> Vec<u8> {
+        let length = u16::try_from(payload.len()).expect("a short text");
+        let mut bytes = match length {
+            0..126 => vec![0x81, length as u8],
+            _ => [&[0x81, 126][..], &length.to_be_bytes()].concat(),
+        };
+        bytes.extend_from_slice(payload.as_bytes());
+        bytes
+    }
+
+    fn event(seq: u64, run: u64, index: u32) -> Vec<u8> {
+        text(&format!(
+            r#"{{"type":"event","seq":{seq},"event":{{"metadata":{{"load_run":"{run}","load_index":"{index}","load_due_ns":"0"}}}}}}"#
+        ))
+    }
+
+    /// A live connection, brought there byte by byte.
+    fn live(shared: &mut Shared) -> Connection {
+        let mut output = Vec::new();
+        let mut connection = Connection::start("h", "/ws", &mut output);
+        let request = String::from_utf8(output).expect("a request is text");
+        let key = request.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.lines().next());
+        let accept = tungstenite::handshake::derive_accept_key(key.unwrap_or("").as_bytes());
+        let mut input = format!(
+            "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
+        )
+        .into_bytes();
+        input.extend(text(r#"{"type":"welcome","seq":4}"#));
+        input.extend(text(r#"{"type":"subscribed"}"#));
+        let mut partial = Vec::new();
+        let mut output = Vec::new();
+        for byte in input {
+            partial.push(byte);
+            let taken = connection.handle_input(&partial, 0, shared, &mut output);
+            let taken = taken.expect("nothing is wrong with it");
+            partial.drain(..taken.bytes);
+            assert!(taken.wanted > partial.len());
+        }
+        assert!(connection.is_live() && partial.is_empty());
+        let mut server =
+            WebSocket::from_raw_socket(std::io::Cursor::new(output), Role::Server, None);
+        let sent = server.read().expect("tungstenite reads what was sent");
+        assert_eq!(sent, TungsteniteMessage::text(shared.subscribe.clone()));
+        connection
+    }
+
+    #[test]
+    fn holes_duplicates_and_strangers_are_told_apart() {
+        let mut shared = shared();
+        let mut connection = live(&mut shared);
+        let frames =
+            [event(5, 1, 0), event(6, 1, 1), event(6, 1, 1), event(8, 1, 3), event(9, 2, 0)];
+        let taken = connection
+            .handle_input(&frames.concat(), 1_000, &mut shared, &mut Vec::new())
+            .expect("nothing is wrong with it");
+        assert_eq!(taken.bytes, frames.concat().len());
+        let ledger = &shared.ledger;
+        assert_eq!((ledger.deliveries, ledger.duplicates, ledger.foreign_events), (3, 1, 1));
+        assert_eq!((ledger.seq_not_rising, ledger.seq_gaps), (1, 1));
+        assert_eq!(connection.missing(5), 2);
+    }
+
+    #[test]
+    fn an_orderly_end_has_all_four_signs() {
+        let mut shared = shared();
+        let mut connection = live(&mut shared);
+        let mut output = Vec::new();
+        let mut input = text(r#"{"type":"closing","reason":"going_away","code":1001}"#);
+        input.extend([0x88, 2, 0x03, 0xe9]);
+        connection
+            .handle_input(&input, 0, &mut shared, &mut output)
+            .expect("nothing is wrong with it");
+        assert_eq!(output[0], 0x88, "the close frame is answered");
+        connection.handle_flushed();
+        connection.handle_end(false);
+        let orderly =
+            Ending { was_told: true, close_code: Some(1001), has_answered: true, is_clean: true };
+        assert_eq!(connection.ending(), orderly);
+    }
+
+    #[test]
+    fn a_connection_that_just_ends_is_not_clean() {
+        let mut shared = shared();
+        let mut connection = live(&mut shared);
+        connection.handle_end(false);
+        assert_eq!(connection.ending(), Ending::default());
+    }
+
+    #[test]
+    fn pings_are_answered_with_their_payload() {
+        let mut shared = shared();
+        let mut connection = live(&mut shared);
+        let mut output = Vec::new();
+        connection
+            .handle_input(&[0x89, 1, b'x'], 0, &mut shared, &mut output)
+            .expect("nothing is wrong with it");
+        assert_eq!((output[0], output[1], output[6] ^ output[2]), (0x8a, 0x81, b'x'));
+    }
+}

@@ -1,0 +1,36 @@
+//! Load tester for Alarmcast: holds very many connections and measures fan-out.
+//!
+//! The parts, from the wire up:
+//! - [`wire`]: the upgrade, frames and messages as a client sees them; no sockets.
+//! - [`connection`]: one subscriber, from upgrade to close, with [`sequence`] to tell what it
+//!   was not sent and [`events`] to read an event once for all connections.
+//! - [`crowd`]: many subscribers on one thread, over mio.
+//! - [`worker`]: a crowd in a process of its own, because descriptors are limited per process;
+//!   it speaks [`link`] over its standard streams. [`fleet`] is the other end.
+//! - [`publish`]: an open-loop publisher over HTTP.
+//! - [`fanout`]: the scenario that puts these together; [`outcome`] and [`report`] tell how it
+//!   went.
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod clock;
+pub mod connection;
+pub mod crowd;
+pub mod error;
+pub mod events;
+pub mod fanout;
+pub mod fleet;
+pub mod link;
+pub mod outcome;
+pub mod partition;
+pub mod publish;
+pub mod report;
+pub mod sequence;
+pub mod server_process;
+pub mod tally;
+pub mod target;
+pub mod wire;
+pub mod worker;
+
+pub use error::Error;

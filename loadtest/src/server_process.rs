@@ -1,0 +1,81 @@
+//! What the server's process takes, from /proc.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::Error;
+
+/// A process at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// User and system time of all threads, in µs; the kernel tells it in steps of 10 ms.
+    pub cpu_us: u64,
+    /// Memory in use, in bytes: VmRSS.
+    pub rss_bytes: u64,
+    /// Open descriptors. Sockets in an io_uring's own table are not among them.
+    pub descriptors: u64,
+}
+
+/// Looks at a process.
+///
+/// # Errors
+/// When there is none of that id, or it belongs to somebody else.
+pub fn sample(pid: u32) -> Result<Sample, Error> {
+    let stat = read(pid, "stat")?;
+    let status = read(pid, "status")?;
+    let unreadable = |file: &str| Error::Usage(format!("/proc/{pid}/{file} is not as expected"));
+    let descriptors = path(pid, "fd");
+    let descriptors = fs::read_dir(&descriptors)
+        .map_err(Error::io(format!("cannot read {}", descriptors.display())))?
+        .count() as u64;
+    Ok(Sample {
+        cpu_us: cpu_us(&stat).ok_or_else(|| unreadable("stat"))?,
+        rss_bytes: rss_bytes(&status).ok_or_else(|| unreadable("status"))?,
+        descriptors,
+    })
+}
+
+fn path(pid: u32, file: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{file}"))
+}
+
+fn read(pid: u32, file: &str) -> Result<String, Error> {
+    let path = path(pid, file);
+    fs::read_to_string(&path).map_err(Error::io(format!("cannot read {}", path.display())))
+}
+
+fn cpu_us(stat: &str) -> Option<u64> {
+    /// USER_HZ is 100 on every architecture that Linux shows /proc on today.
+    const TICK_US: u64 = 10_000;
+    /// proc_pid_stat(5): utime is field 14; field 3 is the first after the name.
+    const UTIME_AFTER_NAME: usize = 11;
+    // The name may hold anything, spaces and parentheses too.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(UTIME_AFTER_NAME);
+    let user: u64 = times.next()?.parse().ok()?;
+    let system: u64 = times.next()?.parse().ok()?;
+    Some((user + system) * TICK_US)
+}
+
+fn rss_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 12 30 0 0 20 0 5 0 1 1 1";
+        assert_eq!(cpu_us(stat), Some(420_000));
+    }
+
+    #[test]
+    fn this_process_can_be_sampled() {
+        let sample = sample(std::process::id()).expect("this process runs");
+        assert!(sample.rss_bytes > 0 && sample.descriptors >= 3);
+    }
+}

@@ -1,0 +1,239 @@
+//! What a crowd counted, and the sum over crowds.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::connection::{Connection, Ending};
+
+/// Longest latency that is told apart, in µs: an hour.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// Counts while a crowd runs.
+#[derive(Debug)]
+pub struct Ledger {
+    /// Events of this run, each counted once for a connection.
+    pub deliveries: u64,
+    pub duplicates: u64,
+    /// Events that came after a later one.
+    pub out_of_order: u64,
+    /// Events whose seq was not above that of the event before.
+    pub seq_not_rising: u64,
+    /// Steps of more than one in seq, where every event is wanted.
+    pub seq_gaps: u64,
+    /// Events that somebody else published.
+    pub foreign_events: u64,
+    pub other_messages: u64,
+    /// `error` messages to subscribed connections, by code.
+    pub errors: BTreeMap<String, u64>,
+    latency_us: Histogram<u64>,
+}
+
+/// What one crowd, or all together, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Connections that were subscribed.
+    pub subscribed: u64,
+    /// Of those, how many ended before they were told to.
+    pub lost: u64,
+    pub deliveries: u64,
+    pub missing: u64,
+    pub duplicates: u64,
+    pub out_of_order: u64,
+    pub seq_not_rising: u64,
+    pub seq_gaps: u64,
+    pub foreign_events: u64,
+    pub other_messages: u64,
+    /// `error` messages, by code.
+    pub errors: BTreeMap<String, u64>,
+    /// Attempts to connect that were repeated, by reason.
+    pub retries: BTreeMap<String, u64>,
+    /// Connections that were given up before they were subscribed or broke after, by reason.
+    pub failures: BTreeMap<String, u64>,
+    pub endings: Endings,
+    /// Counts by µs: a histogram's recorded values.
+    pub latency_us: Vec<(u64, u64)>,
+}
+
+/// How subscribed connections ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endings {
+    /// Were sent `closing`.
+    pub told: u64,
+    /// Close frames by code; 0 stands for one without a code.
+    pub close_codes: BTreeMap<u16, u64>,
+    /// Had their answer to the close frame taken by the kernel.
+    pub answered: u64,
+    /// Were ended by the server after the close handshake, with nothing cut off.
+    pub clean: u64,
+    /// All of the above, with 1001.
+    pub orderly: u64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            deliveries: 0,
+            duplicates: 0,
+            out_of_order: 0,
+            seq_not_rising: 0,
+            seq_gaps: 0,
+            foreign_events: 0,
+            other_messages: 0,
+            errors: BTreeMap::new(),
+            latency_us: empty_histogram(),
+        }
+    }
+}
+
+impl Ledger {
+    /// Counts an event that came `latency_ns` after it was due.
+    pub fn note_delivery(&mut self, latency_ns: u64) {
+        self.deliveries += 1;
+        self.latency_us.saturating_record(latency_ns / 1_000);
+    }
+
+    pub fn note_error(&mut self, code: String) {
+        *self.errors.entry(code).or_default() += 1;
+    }
+
+    /// The ledger's part of a tally.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            deliveries: self.deliveries,
+            duplicates: self.duplicates,
+            out_of_order: self.out_of_order,
+            seq_not_rising: self.seq_not_rising,
+            seq_gaps: self.seq_gaps,
+            foreign_events: self.foreign_events,
+            other_messages: self.other_messages,
+            errors: self.errors.clone(),
+            latency_us: recorded(&self.latency_us),
+            ..Tally::default()
+        }
+    }
+}
+
+impl Tally {
+    /// Counts a connection that was subscribed once.
+    pub fn add_connection(&mut self, connection: &Connection, published: u32) {
+        self.subscribed += 1;
+        self.missing += connection.missing(published);
+        self.endings.add(connection.ending());
+    }
+
+    /// Adds another crowd's.
+    pub fn merge(&mut self, other: &Self) {
+        self.subscribed += other.subscribed;
+        self.lost += other.lost;
+        self.deliveries += other.deliveries;
+        self.missing += other.missing;
+        self.duplicates += other.duplicates;
+        self.out_of_order += other.out_of_order;
+        self.seq_not_rising += other.seq_not_rising;
+        self.seq_gaps += other.seq_gaps;
+        self.foreign_events += other.foreign_events;
+        self.other_messages += other.other_messages;
+        add_counts(&mut self.errors, &other.errors);
+        add_counts(&mut self.retries, &other.retries);
+        add_counts(&mut self.failures, &other.failures);
+        self.endings.merge(&other.endings);
+        self.latency_us.extend_from_slice(&other.latency_us);
+    }
+
+    /// The latencies of all deliveries, in µs.
+    pub fn latency(&self) -> Histogram<u64> {
+        let mut histogram = empty_histogram();
+        for &(value, count) in &self.latency_us {
+            histogram.saturating_record_n(value, count);
+        }
+        histogram
+    }
+}
+
+impl Endings {
+    fn add(&mut self, ending: Ending) {
+        const GOING_AWAY: u16 = 1001;
+        self.told += u64::from(ending.was_told);
+        self.answered += u64::from(ending.has_answered);
+        self.clean += u64::from(ending.is_clean);
+        if let Some(code) = ending.close_code {
+            *self.close_codes.entry(code).or_default() += 1;
+        }
+        let is_orderly = ending.was_told
+            && ending.close_code == Some(GOING_AWAY)
+            && ending.has_answered
+            && ending.is_clean;
+        self.orderly += u64::from(is_orderly);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.told += other.told;
+        self.answered += other.answered;
+        self.clean += other.clean;
+        self.orderly += other.orderly;
+        add_counts(&mut self.close_codes, &other.close_codes);
+    }
+}
+
+/// A histogram of latencies in µs.
+pub fn empty_histogram() -> Histogram<u64> {
+    match Histogram::new_with_max(LATENCY_US_MAX, SIGNIFICANT_DIGITS) {
+        Ok(histogram) => histogram,
+        Err(error) => unreachable!("the bounds are constants: {error}"),
+    }
+}
+
+fn recorded(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    histogram
+        .iter_recorded()
+        .map(|step| (step.value_iterated_to(), step.count_at_value()))
+        .collect()
+}
+
+fn add_counts<K: Clone + Ord>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
+    for (key, count) in counts {
+        *sums.entry(key.clone()).or_default() += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tallies_add_up_with_their_latencies() {
+        let mut sum = Tally::default();
+        for latency_ms in [1, 2, 300] {
+            let mut ledger = Ledger::default();
+            ledger.note_delivery(latency_ms * 1_000_000);
+            ledger.note_error("RATE_LIMITED".to_owned());
+            sum.merge(&ledger.tally());
+        }
+        assert_eq!((sum.deliveries, sum.errors["RATE_LIMITED"]), (3, 3));
+        let latency = sum.latency();
+        assert_eq!(latency.len(), 3);
+        assert!(latency.max().abs_diff(300_000) < 300, "{}", latency.max());
+    }
+
+    #[test]
+    fn only_all_four_signs_make_an_orderly_end() {
+        let orderly =
+            Ending { was_told: true, close_code: Some(1001), has_answered: true, is_clean: true };
+        let mut endings = Endings::default();
+        for ending in [
+            orderly,
+            Ending { was_told: false, ..orderly },
+            Ending { close_code: Some(1000), ..orderly },
+            Ending { close_code: None, ..orderly },
+            Ending { has_answered: false, ..orderly },
+            Ending { is_clean: false, ..orderly },
+        ] {
+            endings.add(ending);
+        }
+        assert_eq!(endings.orderly, 1);
+        assert_eq!(endings.close_codes, BTreeMap::from([(1000, 1), (1001, 4)]));
+    }
+}

@@ -1,0 +1,103 @@
+//! A server that misbehaves is found out, in each way that counts.
+
+mod fake;
+mod program;
+
+use alarmcast_loadtest::outcome::Outcome;
+use fake::{Fake, Misdeed};
+use program::{arguments, fanout};
+
+const EVENTS: u64 = 4;
+
+/// Two honest connections and one with `misdeed`.
+fn outcome_with(misdeed: Misdeed) -> (Option<i32>, Outcome) {
+    let fake = Fake::start(vec![Misdeed::None, misdeed, Misdeed::None]);
+    let args = arguments([
+        "--url",
+        &fake.stream,
+        "--control",
+        &fake.control,
+        "--connections",
+        "3",
+        "--window",
+        "1",
+        "--attempts",
+        "1",
+        "--events",
+        &EVENTS.to_string(),
+        "--rate",
+        "1000",
+        "--quiet",
+        "1",
+        "--expect-drain",
+        "--drain-timeout",
+        "2",
+    ]);
+    fanout(&args, || fake.drain())
+}
+
+fn complaints(misdeed: Misdeed) -> Vec<String> {
+    let (code, outcome) = outcome_with(misdeed);
+    assert_eq!(code, Some(1), "{outcome:#?}");
+    outcome.complaints
+}
+
+#[test]
+fn an_honest_server_passes() {
+    let (code, outcome) = outcome_with(Misdeed::None);
+    assert_eq!((code, outcome.ok), (Some(0), true), "{outcome:#?}");
+    assert_eq!(outcome.deliveries.delivered, 3 * EVENTS);
+    assert_eq!(outcome.drain.map(|drain| drain.endings.orderly), Some(3));
+}
+
+#[test]
+fn an_event_kept_from_one_connection_is_missing_and_a_gap() {
+    let expected = ["1 deliveries are missing", "1 gaps are in seq"];
+    assert_eq!(complaints(Misdeed::SkipsSecondEvent), expected);
+}
+
+#[test]
+fn the_last_event_kept_from_one_connection_is_missing() {
+    assert_eq!(complaints(Misdeed::SkipsLastEvent), ["1 deliveries are missing"]);
+}
+
+#[test]
+fn an_event_sent_twice_is_a_duplicate() {
+    let expected = ["1 deliveries are duplicates", "1 events had a seq not above the one before"];
+    assert_eq!(complaints(Misdeed::RepeatsSecondEvent), expected);
+}
+
+#[test]
+fn a_connection_cut_off_is_lost_and_its_events_are_missing() {
+    let complaints = complaints(Misdeed::CutsOffAtSecondEvent);
+    let expected = [
+        "1 connections were lost",
+        "3 deliveries are missing",
+        "1 connections were not ended in order",
+    ];
+    assert_eq!(complaints, expected);
+}
+
+#[test]
+fn an_end_without_the_closing_message_is_not_in_order() {
+    assert_eq!(complaints(Misdeed::EndsUntold), ["1 connections were not ended in order"]);
+}
+
+#[test]
+fn an_end_with_another_code_is_not_in_order() {
+    assert_eq!(complaints(Misdeed::EndsWithNormal), ["1 connections were not ended in order"]);
+}
+
+#[test]
+fn an_end_that_never_comes_is_not_in_order() {
+    assert_eq!(complaints(Misdeed::NeverEnds), ["1 connections were not ended in order"]);
+}
+
+#[test]
+fn a_wrong_accept_key_is_no_connection() {
+    let (code, outcome) = outcome_with(Misdeed::AnswersWrongKey);
+    assert_eq!(code, Some(1));
+    assert_eq!(outcome.complaints, ["1 connections were not subscribed"]);
+    let reason = "upgrade: the 101 lacks `Sec-WebSocket-Accept`, or has it wrong";
+    assert_eq!(outcome.failures.get(reason), Some(&1), "{outcome:#?}");
+}

@@ -1,0 +1,40 @@
+//! What the tests of the load tester share: the program itself, run as a user runs it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use alarmcast_loadtest::fanout::READY_FOR_DRAIN;
+use alarmcast_loadtest::outcome::Outcome;
+
+/// Runs `alarmcast-loadtest fanout` with `args`, and `at_drain` once it is ready for it.
+/// Returns its exit code and result.
+pub fn fanout(args: &[String], mut at_drain: impl FnMut()) -> (Option<i32>, Outcome) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_alarmcast-loadtest"))
+        .args(["fanout", "--json"])
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the load tester starts");
+    let progress = process.stderr.take().expect("it is piped");
+    let mut said = Vec::new();
+    for line in BufReader::new(progress).lines() {
+        let line = line.expect("progress is text");
+        if line == READY_FOR_DRAIN {
+            at_drain();
+        }
+        said.push(line);
+    }
+    let mut json = String::new();
+    let mut output = process.stdout.take().expect("it is piped");
+    output.read_to_string(&mut json).expect("the result is text");
+    let status = process.wait().expect("it is our process");
+    let outcome = serde_json::from_str(&json)
+        .unwrap_or_else(|error| panic!("no result ({error}), {status}: {json}\n{said:#?}"));
+    (status.code(), outcome)
+}
+
+/// Arguments as the program takes them.
+pub fn arguments<const N: usize>(args: [&str; N]) -> Vec<String> {
+    args.map(str::to_owned).to_vec()
+}

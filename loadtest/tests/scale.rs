@@ -1,0 +1,103 @@
+//! The real server at scale: every subscriber gets every event, and an orderly end.
+//!
+//! Meant for `cargo test -p alarmcast-loadtest --release`. The server is `ALARMCAST_BIN`, else
+//! the one in the same target folder; its driver is `ALARMCAST_TEST_DRIVER`, else `uring`.
+
+mod program;
+mod server;
+
+use std::env;
+use std::sync::{Mutex, PoisonError};
+
+use alarmcast_loadtest::outcome::{Drain, Outcome};
+use nix::sys::resource::{Resource, getrlimit};
+use program::{arguments, fanout};
+use server::Server;
+
+/// One crowd at a time.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+const EVENTS: u32 = 20;
+
+#[test]
+fn ten_thousand_subscribers_get_every_publish_and_an_orderly_end() {
+    const CONNECTIONS: u32 = 10_000;
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Server::start(&driver(), 2, descriptors_max());
+    let (code, outcome) = fanout(&args(&server, CONNECTIONS), || server.terminate());
+    assert_everything(code, &outcome, CONNECTIONS, server);
+}
+
+/// On epoll this is not run: there each connection takes one of the process's descriptors, so
+/// that the limit is a bound, which the server keeps by refusing politely. On io_uring sockets
+/// live in the rings' own tables, one for each shard.
+#[test]
+fn more_connections_than_descriptors_on_io_uring() {
+    if driver() == "epoll" {
+        return;
+    }
+    let descriptors = descriptors_max();
+    let connections = u32::try_from(descriptors).expect("a limit was set") + 500;
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Server::start("uring", 2, descriptors);
+    let mut open_while_held = None;
+    let (code, outcome) = fanout(&args(&server, connections), || {
+        open_while_held = Some(server.descriptors());
+        server.terminate();
+    });
+    assert_everything(code, &outcome, connections, server);
+    let open = open_while_held.expect("the load tester was ready for the drain");
+    assert!(open < 100, "{open} descriptors are open for {connections} connections");
+}
+
+fn driver() -> String {
+    env::var("ALARMCAST_TEST_DRIVER").unwrap_or_else(|_| "uring".to_owned())
+}
+
+/// What the server is limited to: this machine's limit, where it is not larger than most.
+fn descriptors_max() -> u64 {
+    const USUAL: u64 = 20_000;
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(USUAL, |(soft, _)| soft.min(USUAL))
+}
+
+fn args(server: &Server, connections: u32) -> Vec<String> {
+    arguments([
+        "--url",
+        &server.stream,
+        "--control",
+        &server.control,
+        "--server-pid",
+        &server.id().to_string(),
+        "--connections",
+        &connections.to_string(),
+        "--events",
+        &EVENTS.to_string(),
+        "--rate",
+        "4",
+        "--quiet",
+        "20",
+        "--expect-drain",
+    ])
+}
+
+/// Each connection got each event, and then `closing`, 1001 and a clean end; the server
+/// ended well.
+fn assert_everything(code: Option<i32>, outcome: &Outcome, connections: u32, server: Server) {
+    let all = u64::from(connections);
+    let (status, log) = server.wait();
+    assert_eq!(outcome.complaints, [""; 0], "{outcome:#?}\n{log}");
+    assert_eq!(code, Some(0));
+    assert_eq!(outcome.connections.subscribed, all);
+    assert_eq!(outcome.publishing.accepted, EVENTS);
+    assert_eq!(outcome.deliveries.delivered, all * u64::from(EVENTS));
+    let Some(Drain { endings, .. }) = &outcome.drain else { panic!("no drain was watched") };
+    assert_eq!((endings.told, endings.answered, endings.clean), (all, all, all));
+    assert_eq!(endings.close_codes.get(&1001), Some(&all));
+    assert_eq!(status.code(), Some(0), "{log}");
+    println!(
+        "{all} connections at {:.0}/s; p99 {} µs; {:.2} µs of server CPU per delivery",
+        outcome.connections.per_second,
+        outcome.latency_us.p99,
+        outcome.server.unwrap_or_default().cpu_us_per_delivery,
+    );
+}

@@ -1,0 +1,50 @@
+//! Existing clients in other languages, on WebSocket libraries that are not ours.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Program, Server, events, tools};
+
+/// Publishes an event after the other; the client must print each as it was published, in a
+/// dense sequence, and then end well.
+fn receives_every_type_of_event(interpreter: PathBuf, script: &str) {
+    let server = Server::start();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
+    let mut command = Command::new(interpreter);
+    command.arg(script).arg("--events").arg(events::samples_file());
+    command.args(["--url", &server.stream_url, "--control", &server.control_url]);
+    // So that no compiled files are left beside the scripts.
+    let mut client = Program::start(command.env("PYTHONDONTWRITEBYTECODE", "1"));
+    assert_eq!(client.line(), "ready");
+    let mut newest = None;
+    for sample in events::samples() {
+        let receipt = server.publish(&sample);
+        let line = client.line();
+        let message: Value = serde_json::from_str(&line).expect("a line of JSON");
+        assert_eq!(message["event"], sample);
+        assert_eq!(message["message_id"], receipt.message_id);
+        assert_eq!(message["seq"], receipt.seq);
+        assert!(newest.is_none_or(|newest| receipt.seq == newest + 1), "{message}");
+        newest = Some(receipt.seq);
+    }
+    client.succeed();
+    assert!(client.remaining_lines().is_empty());
+    server.await_metric("websocket_active_connections", 0.0);
+}
+
+#[test]
+fn python_websockets_receives_every_type_of_event() {
+    receives_every_type_of_event(tools::python(), "python_websockets.py");
+}
+
+#[test]
+fn python_aiohttp_receives_every_type_of_event() {
+    receives_every_type_of_event(tools::python(), "python_aiohttp.py");
+}
+
+#[test]
+fn node_ws_receives_every_type_of_event() {
+    receives_every_type_of_event(tools::node(), "node_ws.mjs");
+}

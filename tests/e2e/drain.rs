@@ -1,0 +1,115 @@
+//! The end of the server.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::{Raw, Sent, Server, events, eventually};
+
+#[test]
+fn sigterm_delivers_what_is_queued_then_says_so_and_closes_with_1001() {
+    const SUBSCRIBERS: usize = 12;
+    const EVENTS: usize = 500;
+    let mut server = Server::start();
+    let mut clients: Vec<_> = (0..SUBSCRIBERS).map(|_| server.subscriber(&json!({}))).collect();
+    let batch: Vec<Value> = (0..EVENTS).map(|_| events::large("queued", 1_000)).collect();
+    let receipts = server.publish_all(&batch);
+    server.terminate();
+    let published: BTreeSet<u64> = receipts.iter().map(|receipt| receipt.seq).collect();
+    let mut pauses = BTreeSet::new();
+    for client in &mut clients {
+        let closed = client.read_to_close();
+        assert_eq!(closed.code, 1001);
+        let came = closed.assert_announced().iter().map(|message| message["seq"].as_u64());
+        assert_eq!(came.collect::<Option<BTreeSet<u64>>>().as_ref(), Some(&published));
+        let closing = closed.messages.last().expect("it was announced");
+        pauses.insert(closing["retry_after_ms"].as_u64().expect("an invitation to come back"));
+    }
+    assert!(pauses.len() > 1, "spread over time: {pauses:?}");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// A client that never answers the close keeps the server draining for some seconds.
+#[test]
+fn a_draining_server_is_alive_and_not_ready_and_takes_nothing_new() {
+    let mut server = Server::start();
+    let mut holding = Raw::connect(server.stream_addr()).upgrade();
+    server.terminate();
+    assert_eq!(holding.message()["type"], "closing");
+    let ready = server.get("/health/ready").assert_status(503).json();
+    let refused = server.post_events(&events::system("too late"));
+    let live = server.get("/health/live");
+    let draining = server.metrics().sum("alarmcast_draining");
+    let mut newcomer = Raw::connect(server.stream_addr());
+    let answer = newcomer.read_to_end();
+    assert!(ready["reason"].as_str().is_some_and(|reason| reason.contains("draining")), "{ready}");
+    refused.assert_retry_after();
+    assert_eq!(refused.assert_status(503).json()["code"], "UNAVAILABLE");
+    live.assert_status(200);
+    assert_eq!(draining, 1.0);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(matches!(holding.next(), Sent::Close(1001)));
+    drop((holding, newcomer));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_sigterm_does_not_wait_for_a_client_that_never_answers() {
+    let mut server = Server::with(&["server.drain_timeout_secs=3600"]);
+    let mut deaf = Raw::connect(server.stream_addr()).upgrade();
+    server.terminate();
+    assert_eq!(deaf.message()["type"], "closing");
+    server.terminate();
+    server.program.await_stderr("ending at once");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_never_answers_is_not_waited_for_for_ever() {
+    let mut server = Server::start();
+    let mut deaf = Raw::connect(server.stream_addr()).upgrade();
+    server.terminate();
+    assert_eq!(deaf.message()["type"], "closing");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn sigint_drains_as_well_and_a_server_without_clients_ends_at_once() {
+    let mut server = Server::start();
+    server.program.signal("INT");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(server.program.stderr().contains("SIGINT"), "{}", server.program.stderr());
+}
+
+#[test]
+fn handshakes_that_are_going_on_are_refused_by_the_drain() {
+    let mut server = Server::start();
+    let mut halting = Raw::connect(server.stream_addr());
+    halting.write(b"GET /ws HTTP/1.1\r\n");
+    server.await_metric("alarmcast_shard_sockets", 1.0);
+    server.terminate();
+    let answer = halting.read_to_end();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    drop(halting);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn what_was_taken_before_the_drain_reaches_a_slow_reader() {
+    const EVENTS: usize = 300;
+    let mut server = Server::start();
+    let mut slow = Raw::connect_with_little_room(server.stream_addr()).upgrade();
+    slow.send(&json!({"type": "subscribe", "subscription_id": "s", "filters": {}}));
+    assert_eq!(slow.message()["type"], "subscribed");
+    let batch: Vec<Value> = (0..EVENTS).map(|_| events::large("queued", 5_000)).collect();
+    let receipts = server.publish_all(&batch);
+    server.terminate();
+    eventually("the server drains", || (server.get("/health/ready").status == 503).then_some(()));
+    for receipt in receipts {
+        assert_eq!(slow.message()["seq"], receipt.seq);
+    }
+    assert_eq!(slow.message()["code"], 1001);
+    assert!(matches!(slow.next(), Sent::Close(1001)));
+    drop(slow);
+    assert_eq!(server.wait().code(), Some(0));
+}

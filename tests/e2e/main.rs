@@ -1,0 +1,32 @@
+//! End to end: the real program, real sockets, and clients that others wrote.
+//!
+//! `cargo xtask test` runs this binary once per driver and provides what it needs:
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `ALARMCAST_TEST_DRIVER` | `uring` (default), `epoll` or `auto`: what servers run on |
+//! | `ALARMCAST_TEST_PYTHON` | a Python with the packages of `tests/clients/requirements.txt` |
+//! | `NODE_PATH` | a `node_modules` with the packages of `tests/clients/package.json` |
+//! | `ALARMCAST_TEST_PROMTOOL` | promtool, where it is not in `PATH` |
+//!
+//! Debian's `prometheus-alertmanager` and `node` must be in `PATH`. Whatever is missing fails
+//! the tests that need it.
+
+#![forbid(unsafe_code)]
+
+mod alertmanager;
+mod broadcast;
+mod cli;
+mod clients;
+mod crowd;
+mod drain;
+mod driver;
+mod errors;
+mod filters;
+mod http_api;
+mod lifecycle;
+mod messages;
+mod metrics;
+mod mixed_session;
+mod segments;
+mod support;

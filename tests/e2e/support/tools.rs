@@ -1,0 +1,45 @@
+//! Programs that others wrote.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The Python with the clients' packages.
+#[track_caller]
+pub fn python() -> PathBuf {
+    match std::env::var_os("ALARMCAST_TEST_PYTHON") {
+        Some(path) => path.into(),
+        None => missing("a Python with the packages of tests/clients/requirements.txt"),
+    }
+}
+
+/// Node, which finds the clients' packages.
+#[track_caller]
+pub fn node() -> PathBuf {
+    if std::env::var_os("NODE_PATH").is_none() {
+        missing("NODE_PATH with the packages of tests/clients/package.json");
+    }
+    in_path("node")
+}
+
+#[track_caller]
+pub fn promtool() -> PathBuf {
+    std::env::var_os("ALARMCAST_TEST_PROMTOOL").map_or_else(|| in_path("promtool"), PathBuf::from)
+}
+
+#[track_caller]
+pub fn alertmanager() -> PathBuf {
+    in_path("prometheus-alertmanager")
+}
+
+#[track_caller]
+fn in_path(program: &str) -> PathBuf {
+    if Command::new(program).arg("--version").output().is_err() {
+        missing(program);
+    }
+    program.into()
+}
+
+#[track_caller]
+fn missing(what: &str) -> ! {
+    panic!("this test needs {what}: run it with `cargo xtask test`, which installs it")
+}
