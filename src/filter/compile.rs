@@ -23,7 +23,7 @@ pub struct Filter {
     pub(super) priorities: u8,
     pub(super) sources: Strings,
     pub(super) affected_resources: Strings,
-    pub(super) labels: Box<[(Box<str>, LabelTest)]>,
+    pub(super) labels: LabelTests,
     pub(super) incident_ids: Box<[Uuid]>,
     pub(super) text: Option<Pattern>,
     /// Where there are any, one of them must match.
@@ -37,6 +37,9 @@ pub(super) struct Strings {
     pub(super) exact: Box<[Box<str>]>,
     pub(super) patterns: Box<[Pattern]>,
 }
+
+/// By key; each must hold.
+pub(super) type LabelTests = Box<[(Box<str>, LabelTest)]>;
 
 /// What is wanted of one label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,11 +162,7 @@ impl Compiler {
             .collect()
     }
 
-    fn labels(
-        &mut self,
-        spec: &FilterSpec,
-        path: &str,
-    ) -> Result<Box<[(Box<str>, LabelTest)]>, FilterError> {
+    fn labels(&mut self, spec: &FilterSpec, path: &str) -> Result<LabelTests, FilterError> {
         let mut labels = Vec::with_capacity(spec.labels.len());
         for (key, matcher) in &spec.labels {
             check_value(key, &joined(path, "labels"))?;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
+use super::room::Room;
 use super::table::{Entry, Place, Table};
 use super::{Filter, access};
 use crate::event::Attributes;
@@ -13,8 +14,11 @@ pub(super) struct Groups {
     /// By group number; an empty group waits in `free`.
     groups: Vec<Group>,
     free: Vec<u32>,
+    /// What empty groups hold in place of a filter.
+    nothing: Arc<Filter>,
     /// Keyed by what clients choose: the hash is seeded.
     interned: HashMap<Arc<Filter>, u32, RandomState>,
+    room: Room,
     table: Table,
     /// Number of the event, written to each group that it was compared with.
     round: u64,
@@ -93,7 +97,7 @@ impl Groups {
     fn add(&mut self, filter: Filter) -> u32 {
         let filter = Arc::new(filter);
         let number = self.free.pop().unwrap_or_else(|| {
-            self.groups.push(Group::vacant());
+            self.groups.push(Group::vacant(&self.nothing));
             number_of(self.groups.len() - 1)
         });
         let keys = access::keys(&filter, &self.table).into_iter().enumerate();
@@ -105,12 +109,14 @@ impl Groups {
         group.filter = Arc::clone(&filter);
         group.places = places;
         self.interned.insert(filter, number);
+        self.room.grew(self.interned.len());
         number
     }
 
     fn remove(&mut self, number: u32) {
         // A free group keeps neither a large filter nor the room of many members.
-        let group = std::mem::replace(&mut self.groups[number as usize], Group::vacant());
+        let vacant = Group::vacant(&self.nothing);
+        let group = std::mem::replace(&mut self.groups[number as usize], vacant);
         self.interned.remove(&group.filter);
         for place in group.places {
             if let Some(moved) = self.table.remove(place) {
@@ -119,14 +125,8 @@ impl Groups {
             }
         }
         self.free.push(number);
-        self.give_back();
-    }
-
-    /// Room for four times as many filters as there are is enough.
-    fn give_back(&mut self) {
-        const SMALL: usize = 64;
-        if self.interned.capacity() > SMALL && self.interned.len() * 8 < self.interned.capacity() {
-            self.interned.shrink_to(self.interned.len() * 2);
+        if let Some(filters) = self.room.shrank(self.interned.len()) {
+            self.interned.shrink_to(filters);
         }
     }
 
@@ -161,8 +161,9 @@ impl Groups {
 }
 
 impl Group {
-    fn vacant() -> Self {
-        Self { filter: Arc::default(), members: Vec::new(), places: Box::default(), round: 0 }
+    fn vacant(filter: &Arc<Filter>) -> Self {
+        let filter = Arc::clone(filter);
+        Self { filter, members: Vec::new(), places: Box::default(), round: 0 }
     }
 }
 

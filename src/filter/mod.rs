@@ -14,6 +14,7 @@ mod index;
 #[cfg(any(test, fuzzing))]
 mod model;
 mod pattern;
+mod room;
 mod spec;
 mod table;
 #[cfg(test)]

@@ -119,8 +119,10 @@ fn glob_accepts(pattern: &str, value: &str) -> bool {
     reached[value.len()]
 }
 
+type Accepts = Box<dyn Fn(&char) -> bool>;
+
 /// What one element accepts, and how many characters of the pattern it takes.
-fn glob_element(pattern: &[char]) -> (Box<dyn Fn(&char) -> bool>, usize) {
+fn glob_element(pattern: &[char]) -> (Accepts, usize) {
     match pattern {
         ['?', ..] => (Box::new(|_| true), 1),
         ['\\', literal, ..] => {

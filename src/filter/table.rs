@@ -5,6 +5,7 @@ use foldhash::{fast, quality};
 use uuid::Uuid;
 
 use super::groups::number_of;
+use super::room::Room;
 use crate::event::{Attributes, EventType, IncidentState, Priority, Severity};
 
 /// Something that an event has, by which a group can be found.
@@ -59,6 +60,7 @@ pub(super) struct Table {
     seed: quality::RandomState,
     /// No text is kept: a key is a hash already, and evaluation decides.
     buckets: HashMap<Key, Vec<Entry>, fast::RandomState>,
+    room: Room,
     /// Entries by kind: what nobody asks for is not looked up.
     entries: [usize; KINDS],
 }
@@ -91,6 +93,7 @@ impl Table {
         let bucket = self.buckets.entry(key).or_default();
         let position = number_of(bucket.len());
         bucket.push(entry);
+        self.room.grew(self.buckets.len());
         self.entries[usize::from(key.kind)] += 1;
         Place { key, position }
     }
@@ -105,7 +108,9 @@ impl Table {
         let moved = bucket.get(place.position as usize).copied();
         if bucket.is_empty() {
             self.buckets.remove(&place.key);
-            self.give_back();
+            if let Some(buckets) = self.room.shrank(self.buckets.len()) {
+                self.buckets.shrink_to(buckets);
+            }
         } else if bucket.len() * 4 < bucket.capacity() {
             bucket.shrink_to(bucket.len() * 2);
         }
@@ -156,13 +161,5 @@ impl Table {
         }
         assert_eq!(entries, self.entries);
         entries.iter().sum()
-    }
-
-    /// Room for four times as many buckets as there are is enough.
-    fn give_back(&mut self) {
-        const SMALL: usize = 64;
-        if self.buckets.capacity() > SMALL && self.buckets.len() * 8 < self.buckets.capacity() {
-            self.buckets.shrink_to(self.buckets.len() * 2);
-        }
     }
 }
