@@ -73,11 +73,15 @@ fn best_way(filter: &Filter, table: &Table) -> Way {
 
 /// Each alternative's best way, together: as good as the worst of them.
 fn through_alternatives(filter: &Filter, table: &Table) -> Option<Way> {
-    filter.any_of.iter().map(|alternative| best_way(alternative, table)).reduce(|one, other| Way {
-        rank: one.rank.max(other.rank),
-        shared_with: one.shared_with + other.shared_with,
-        keys: [one.keys, other.keys].concat(),
-    })
+    let mut ways = filter.any_of.iter().map(|alternative| best_way(alternative, table));
+    let mut all = ways.next()?;
+    for way in ways {
+        all.rank = all.rank.max(way.rank);
+        all.shared_with += way.shared_with;
+        all.keys.extend(way.keys);
+    }
+    // One that must be compared with every event makes the others' attributes needless.
+    (all.rank < Rank::Anything).then_some(all)
 }
 
 struct Ways<'a> {

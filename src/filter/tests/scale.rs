@@ -68,6 +68,18 @@ fn small_sets_of_names_are_better_than_nothing() {
 }
 
 #[test]
+fn an_alternative_that_nothing_finds_leaves_the_other_conditions() {
+    let pattern = json!({"sources": [{"prefix": "x"}]});
+    let either = json!([{"sources": ["prometheus"]}, pattern]);
+    let mut index = index_of([json!({"any_of": either})].into_iter());
+    assert_eq!(asked(&mut index, &whole()), (1, 1));
+    let elsewhere = Sample { source: Some("xyz".to_owned()), ..whole() };
+    assert_eq!(asked(&mut index, &elsewhere), (1, 1));
+    let mut index = index_of([json!({"any_of": either, "states": ["Closed"]})].into_iter());
+    assert_eq!(asked(&mut index, &whole()), (0, 0));
+}
+
+#[test]
 fn a_group_that_is_found_by_several_attributes_is_compared_once() {
     let mut index = index_of(std::iter::once(json!({"affected_resources": ["api-1", "db"]})));
     assert_eq!(asked(&mut index, &whole()), (1, 1));
