@@ -93,13 +93,19 @@ impl Choices<'_> {
         self.byte() % bound
     }
 
-    /// Nothing more often than something.
-    fn some<T>(&mut self, mut value: impl FnMut(&mut Self) -> T) -> Option<T> {
-        (self.below(3) == 2).then(|| value(self))
+    /// A filter's field: usually not there.
+    fn seldom<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        (self.below(5) == 4).then(|| value(self))
     }
 
-    fn list<T>(&mut self, length_max: u8, mut value: impl FnMut(&mut Self) -> T) -> Vec<T> {
-        let length = self.below(2 * length_max + 1).saturating_sub(length_max);
+    /// An event's attribute: usually there.
+    fn often<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        (self.below(5) != 4).then(|| value(self))
+    }
+
+    /// Usually empty.
+    fn list<T>(&mut self, mut value: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let length = self.below(10).saturating_sub(7);
         (0..length).map(|_| value(self)).collect()
     }
 
@@ -108,7 +114,7 @@ impl Choices<'_> {
     }
 
     fn word(&mut self) -> String {
-        self.one(&["a", "b", "ab", "abba", "é", "", "[", "a*", "A\n"]).to_owned()
+        self.one(&["a", "a", "b", "ab", "abba", "é", "", "[", "A\n"]).to_owned()
     }
 
     fn pattern(&mut self) -> String {
@@ -143,15 +149,15 @@ impl Choices<'_> {
 
     fn filter(&mut self, depth_left: usize) -> FilterSpec {
         let mut spec = FilterSpec {
-            event_types: self.list(2, |it| it.one(&EventType::ALL[..3])),
-            severities: self.list(2, |it| it.one(&Severity::ALL[..3])),
-            states: self.list(2, |it| it.one(&IncidentState::ALL[..3])),
-            sources: self.list(2, Self::string),
-            affected_resources: self.list(2, Self::string),
-            labels: self.list(2, |it| (it.word(), it.label())).into_iter().collect(),
-            incident_ids: self.list(2, Self::id),
-            min_priority: self.some(|it| it.one(&Priority::ALL)),
-            text: self.some(|it| match it.below(2) {
+            event_types: self.list(|it| it.one(&EventType::ALL[..3])),
+            severities: self.list(|it| it.one(&Severity::ALL[..3])),
+            states: self.list(|it| it.one(&IncidentState::ALL[..3])),
+            sources: self.list(Self::string),
+            affected_resources: self.list(Self::string),
+            labels: self.list(|it| (it.word(), it.label())).into_iter().collect(),
+            incident_ids: self.list(Self::id),
+            min_priority: self.seldom(|it| it.one(&Priority::ALL)),
+            text: self.seldom(|it| match it.below(2) {
                 0 => TextMatcher::Contains(it.word()),
                 _ => TextMatcher::Regex(it.pattern()),
             }),
@@ -159,8 +165,8 @@ impl Choices<'_> {
         };
         // Also one level more than is allowed.
         if depth_left > 0 {
-            spec.any_of = self.list(2, |it| it.filter(depth_left - 1));
-            spec.none_of = self.list(1, |it| it.filter(depth_left - 1));
+            spec.any_of = self.list(|it| it.filter(depth_left - 1));
+            spec.none_of = self.list(|it| it.filter(depth_left - 1));
         }
         spec
     }
@@ -169,13 +175,13 @@ impl Choices<'_> {
         Sample {
             event_type: self.one(&EventType::ALL[..3]),
             priority: self.one(&Priority::ALL),
-            severity: self.some(|it| it.one(&Severity::ALL[..3])),
-            state: self.some(|it| it.one(&IncidentState::ALL[..3])),
-            source: self.some(Self::word),
-            title: self.some(Self::word),
-            affected_resources: self.some(|it| it.list(3, Self::word)),
-            labels: self.some(|it| it.list(3, |it| (it.word(), it.word())).into_iter().collect()),
-            incident_id: self.some(Self::id),
+            severity: self.often(|it| it.one(&Severity::ALL[..3])),
+            state: self.often(|it| it.one(&IncidentState::ALL[..3])),
+            source: self.often(Self::word),
+            title: self.often(Self::word),
+            affected_resources: self.often(|it| (0..it.below(4)).map(|_| it.word()).collect()),
+            labels: self.often(|it| (0..it.below(4)).map(|_| (it.word(), it.word())).collect()),
+            incident_id: self.often(Self::id),
         }
     }
 }
