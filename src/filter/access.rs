@@ -73,7 +73,8 @@ fn best_way(filter: &Filter, table: &Table) -> Way {
 
 /// Each alternative's best way, together: as good as the worst of them.
 fn through_alternatives(filter: &Filter, table: &Table) -> Option<Way> {
-    let mut ways = filter.any_of.iter().map(|alternative| best_way(alternative, table));
+    let alternatives = filter.more.iter().flat_map(|more| &more.any_of);
+    let mut ways = alternatives.map(|alternative| best_way(alternative, table));
     let mut all = ways.next()?;
     for way in ways {
         all.rank = all.rank.max(way.rank);

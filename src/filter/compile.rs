@@ -25,6 +25,12 @@ pub struct Filter {
     pub(super) affected_resources: Strings,
     pub(super) labels: LabelTests,
     pub(super) incident_ids: Box<[Uuid]>,
+    /// What few filters have, apart so that the others stay small; never empty.
+    pub(super) more: Option<Box<More>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct More {
     pub(super) text: Option<Pattern>,
     /// Where there are any, one of them must match.
     pub(super) any_of: Box<[Filter]>,
@@ -132,11 +138,14 @@ impl Compiler {
                 .strings(&spec.affected_resources, &joined(path, "affected_resources"))?,
             labels: self.labels(spec, path)?,
             incident_ids: sorted(spec.incident_ids.clone()),
+            more: None,
+        };
+        let more = More {
             text: spec.text.as_ref().map(|text| self.text(text, path)).transpose()?,
             any_of: self.alternatives(spec, path)?,
             none_of: sorted(self.nested(&spec.none_of, path, "none_of")?),
         };
-        Ok(filter.flattened())
+        Ok(filter.with(more))
     }
 
     fn alternatives(
@@ -254,19 +263,14 @@ impl Compiler {
 }
 
 impl Filter {
-    /// A filter that is nothing but its only alternative is that alternative.
-    fn flattened(mut self) -> Self {
-        if self.any_of.len() != 1 {
-            return self;
+    /// Itself with `more`; nothing but one alternative is that alternative.
+    fn with(mut self, mut more: More) -> Self {
+        let is_all = self == Self::default() && more.text.is_none() && more.none_of.is_empty();
+        if is_all && let [only] = &mut *more.any_of {
+            return std::mem::take(only);
         }
-        let mut only = std::mem::take(&mut self.any_of).into_vec();
-        match only.pop() {
-            Some(only) if self == Self::default() => only,
-            only => {
-                self.any_of = only.into_iter().collect();
-                self
-            }
-        }
+        self.more = (more != More::default()).then(|| Box::new(more));
+        self
     }
 }
 

@@ -1,5 +1,5 @@
 use super::Filter;
-use super::compile::{LabelTest, Strings};
+use super::compile::{LabelTest, More, Strings};
 use crate::event::Attributes;
 
 impl Filter {
@@ -8,12 +8,7 @@ impl Filter {
     pub fn matches(&self, event: &Attributes<'_>) -> bool {
         self.matches_names(event)
             && self.matches_values(event)
-            && self
-                .text
-                .as_ref()
-                .is_none_or(|text| event.title.is_some_and(|title| text.matches(title)))
-            && (self.any_of.is_empty() || self.any_of.iter().any(|filter| filter.matches(event)))
-            && !self.none_of.iter().any(|filter| filter.matches(event))
+            && self.more.as_ref().is_none_or(|more| more.matches(event))
     }
 
     fn matches_names(&self, event: &Attributes<'_>) -> bool {
@@ -41,6 +36,15 @@ impl Filter {
                         labels.get(&**key).is_some_and(|value| test.matches(value))
                     })
                 }))
+    }
+}
+
+impl More {
+    fn matches(&self, event: &Attributes<'_>) -> bool {
+        let Self { text, any_of, none_of } = self;
+        text.as_ref().is_none_or(|text| event.title.is_some_and(|title| text.matches(title)))
+            && (any_of.is_empty() || any_of.iter().any(|filter| filter.matches(event)))
+            && !none_of.iter().any(|filter| filter.matches(event))
     }
 }
 

@@ -108,6 +108,8 @@ impl Groups {
         assert!(group.members.is_empty() && group.places.is_empty());
         group.filter = Arc::clone(&filter);
         group.places = places;
+        // Most distinct filters are one client's: room for one, not for the usual four.
+        group.members = Vec::with_capacity(1);
         self.interned.insert(filter, number);
         self.room.grew(self.interned.len());
         number

@@ -90,7 +90,8 @@ impl Table {
     }
 
     pub fn insert(&mut self, key: Key, entry: Entry) -> Place {
-        let bucket = self.buckets.entry(key).or_default();
+        // Most values are one filter's: room for one, not for the usual four.
+        let bucket = self.buckets.entry(key).or_insert_with(|| Vec::with_capacity(1));
         let position = number_of(bucket.len());
         bucket.push(entry);
         self.room.grew(self.buckets.len());
