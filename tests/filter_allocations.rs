@@ -136,3 +136,22 @@ fn what_leaves_gives_its_memory_back() {
     // The numbered slots of groups and subscriptions stay for the next ones.
     assert!(left * 10 < filled, "{left} of {filled} bytes are left");
 }
+
+/// Bytes that each of many subscriptions takes, everything included.
+fn bytes_each(filters: impl Fn(u32) -> Value) -> i64 {
+    const SUBSCRIPTIONS: u32 = 10_000;
+    let mut index = Index::new();
+    let before = LIVE_BYTES.get();
+    for number in 0..SUBSCRIPTIONS {
+        index.subscribe(number, filter(filters(number)));
+    }
+    (LIVE_BYTES.get() - before) / i64::from(SUBSCRIPTIONS)
+}
+
+#[test]
+fn a_subscription_takes_little_memory() {
+    let shared = bytes_each(|_| json!({"severities": ["P0", "P1"]}));
+    assert!(shared <= 80, "{shared} bytes");
+    let distinct = bytes_each(|number| json!({"labels": {"team": format!("team-{number}")}}));
+    assert!(distinct <= 512, "{distinct} bytes");
+}
