@@ -77,8 +77,7 @@ struct Timeline {
     publish_ns: u64,
     published: Published,
     delivered: Progress,
-    drain_ns: u64,
-    drained_ns: u64,
+    drain: Option<Drain>,
 }
 
 impl<'a> Run<'a> {
@@ -107,15 +106,13 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Result<Outcome, Error> {
         let connected = self.await_connections()?;
-        self.sample()?;
+        self.sample();
         let publish_ns = now_ns();
         let (published, delivered) = self.await_deliveries(connected)?;
-        self.sample()?;
-        let drain_ns = now_ns();
-        let drained_ns = self.await_drain(delivered, drain_ns)?;
+        self.sample();
+        let drain = self.await_drain()?;
         let tally = self.fleet.finish(published.accepted)?;
-        let timeline =
-            Timeline { connected, publish_ns, published, delivered, drain_ns, drained_ns };
+        let timeline = Timeline { connected, publish_ns, published, delivered, drain };
         let times = Times {
             settings: self.settings,
             started_ns: self.started_ns,
@@ -163,7 +160,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn start_publisher(&self) -> Result<Option<JoinHandle<Result<Published, Error>>>, Error> {
+    fn start_publisher(&self) -> Result<Option<JoinHandle<Published>>, Error> {
         let Some(control) = &self.settings.control else { return Ok(None) };
         if self.settings.events == 0 {
             return Ok(None);
@@ -180,25 +177,34 @@ impl<'a> Run<'a> {
         Ok(Some(handle.map_err(Error::io("cannot start the publisher's thread"))?))
     }
 
-    /// Waits for the server to end every connection; returns when the last one had.
-    fn await_drain(&mut self, before: Progress, since_ns: u64) -> Result<u64, Error> {
-        let Some(timeout) = self.settings.drain else { return Ok(since_ns) };
+    /// Waits for the server to end every connection; how it did so is counted later.
+    fn await_drain(&mut self) -> Result<Option<Drain>, Error> {
+        let Some(timeout) = self.settings.drain else { return Ok(None) };
+        self.fleet.expect_drain()?;
+        let before = loop {
+            let progress = self.fleet.listen(LISTEN)?;
+            if progress.draining >= self.processes as u64 {
+                break progress;
+            }
+        };
         (self.say)(READY_FOR_DRAIN);
+        let since_ns = now_ns();
         loop {
             let progress = self.fleet.listen(LISTEN)?;
             let now = now_ns();
             if progress.ended >= before.subscribed || now > since_ns + timeout.as_nanos() as u64 {
-                return Ok(now);
+                let expected = before.subscribed.saturating_sub(before.ended);
+                let seconds = seconds(since_ns, now);
+                return Ok(Some(Drain { expected, seconds, ..Drain::default() }));
             }
             self.tell(|| format!("{} of {} ended", progress.ended, progress.subscribed));
         }
     }
 
-    fn sample(&mut self) -> Result<(), Error> {
-        if let Some(pid) = self.settings.server_pid {
-            self.samples.push(sample(pid)?);
-        }
-        Ok(())
+    /// A server that is gone is not measured; what it left undone is counted all the same.
+    fn sample(&mut self) {
+        let sampled = self.settings.server_pid.map(sample);
+        self.samples.extend(sampled.and_then(Result::ok));
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
@@ -210,11 +216,8 @@ impl<'a> Run<'a> {
     }
 }
 
-fn join(handle: JoinHandle<Result<Published, Error>>) -> Result<Published, Error> {
-    match handle.join() {
-        Ok(result) => result,
-        Err(_) => Err(Error::Publish("the publisher's thread panicked".to_owned())),
-    }
+fn join(handle: JoinHandle<Published>) -> Result<Published, Error> {
+    handle.join().map_err(|_| Error::PublisherPanicked)
 }
 
 /// Turns counts and moments into an outcome.
@@ -236,11 +239,10 @@ impl Times<'_> {
             deliveries: deliveries(timeline, tally),
             latency_us: latency(tally),
             server: self.server(tally),
-            drain: self.settings.drain.map(|_| Drain {
-                expected: tally.subscribed,
-                seconds: seconds(timeline.drain_ns, timeline.drained_ns),
-                endings: tally.endings.clone(),
-            }),
+            drain: timeline
+                .drain
+                .clone()
+                .map(|drain| Drain { endings: tally.endings.clone(), ..drain }),
             errors: tally.errors.clone(),
             failures: tally.failures.clone(),
         };
@@ -275,6 +277,7 @@ impl Times<'_> {
             seconds: published.elapsed_ns as f64 / 1e9,
             answer_p50_us: published.answer_p50_us,
             answer_p99_us: published.answer_p99_us,
+            failure: published.failure.clone(),
         }
     }
 
@@ -298,6 +301,7 @@ impl Times<'_> {
 
 fn deliveries(timeline: &Timeline, tally: &Tally) -> Deliveries {
     let seconds = seconds(timeline.publish_ns, timeline.delivered.delivered_ns);
+    let client_cpu_us = timeline.delivered.cpu_us.saturating_sub(timeline.connected.cpu_us);
     Deliveries {
         expected: u64::from(timeline.published.accepted) * tally.subscribed,
         delivered: tally.deliveries,
@@ -310,6 +314,7 @@ fn deliveries(timeline: &Timeline, tally: &Tally) -> Deliveries {
         other_messages: tally.other_messages,
         seconds,
         per_second: per(tally.deliveries, seconds),
+        client_cpu_seconds: client_cpu_us as f64 / 1e6,
     }
 }
 
@@ -355,7 +360,9 @@ fn complaints(outcome: &Outcome) -> Vec<String> {
         (not_orderly, "connections were not ended in order"),
     ];
     let wrong = counts.into_iter().filter(|(count, _)| *count > 0);
-    wrong.map(|(count, what)| format!("{count} {what}")).collect()
+    let wrong = wrong.map(|(count, what)| format!("{count} {what}"));
+    let failure = publishing.failure.iter().map(|why| format!("publishing broke off: {why}"));
+    failure.chain(wrong).collect()
 }
 
 fn seconds(from_ns: u64, to_ns: u64) -> f64 {

@@ -57,6 +57,8 @@ pub struct Publishing {
     /// From due to answered.
     pub answer_p50_us: u64,
     pub answer_p99_us: u64,
+    /// Why publishing ended before all events were out.
+    pub failure: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,6 +77,9 @@ pub struct Deliveries {
     /// From the first event's due time to the last delivery.
     pub seconds: f64,
     pub per_second: f64,
+    /// What the load tester's own workers took meanwhile, all together: near one second a
+    /// second and process, they are what was measured.
+    pub client_cpu_seconds: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -17,10 +17,14 @@ use tungstenite::{Message, WebSocket};
 pub enum Misdeed {
     None,
     AnswersWrongKey,
+    /// With 503, to come back at once.
+    Refuses,
     SkipsSecondEvent,
     SkipsLastEvent,
     RepeatsSecondEvent,
     CutsOffAtSecondEvent,
+    /// With 4009.
+    ClosesAfterLastEvent,
     EndsUntold,
     EndsWithNormal,
     NeverEnds,
@@ -86,6 +90,10 @@ fn tell_all(subscribers: &Subscribers, order: &Order) {
 
 fn serve(mut socket: TcpStream, misdeed: Misdeed, orders: &Receiver<Order>) {
     let Some(key) = read_key(&socket) else { return };
+    if misdeed == Misdeed::Refuses {
+        let refusal = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\n\r\n";
+        return socket.write_all(refusal).expect("the load tester listens");
+    }
     let mut accept = derive_accept_key(key.as_bytes());
     if misdeed == Misdeed::AnswersWrongKey {
         accept = derive_accept_key(accept.as_bytes());
@@ -113,6 +121,9 @@ fn serve(mut socket: TcpStream, misdeed: Misdeed, orders: &Receiver<Order>) {
                 for _ in 0..copies {
                     socket.send(Message::text(text.clone())).expect("the load tester listens");
                 }
+                if misdeed == Misdeed::ClosesAfterLastEvent && is_last {
+                    return end(socket, misdeed, orders);
+                }
             }
             Order::Drain => return end(socket, misdeed, orders),
         }
@@ -136,6 +147,7 @@ fn end(mut socket: WebSocket<TcpStream>, misdeed: Misdeed, orders: &Receiver<Ord
     }
     let code = match misdeed {
         Misdeed::EndsWithNormal => CloseCode::Normal,
+        Misdeed::ClosesAfterLastEvent => CloseCode::from(4009),
         _ => CloseCode::Away,
     };
     let frame = CloseFrame { code, reason: "".into() };
