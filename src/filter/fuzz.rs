@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::model::{Sample, is_wanted};
-use super::{FilterSpec, Index, LabelMatcher, StringMatcher, SubscriptionKey, TextMatcher};
+use super::{Filter, FilterSpec, Index, LabelMatcher, StringMatcher, SubscriptionKey, TextMatcher};
 use crate::base::limits::FILTER_DEPTH_MAX;
 use crate::event::{EventType, IncidentState, Priority, Severity};
 
@@ -19,7 +19,7 @@ const CONNECTIONS: u8 = 5;
 pub fn fuzz_filter(data: &[u8]) {
     let mut choices = Choices(data);
     let mut index = Index::new();
-    let mut model: Vec<(SubscriptionKey, u32, FilterSpec)> = Vec::new();
+    let mut model: Vec<Subscription> = Vec::new();
     for _ in 0..OPERATIONS_MAX {
         if choices.0.is_empty() {
             break;
@@ -31,16 +31,17 @@ pub fn fuzz_filter(data: &[u8]) {
                 check_normal_form(&spec);
                 if model.is_empty() || choices.below(4) > 0 {
                     let connection = u32::from(choices.below(CONNECTIONS));
-                    model.push((index.subscribe(connection, filter), connection, spec));
+                    let key = index.subscribe(connection, filter.clone());
+                    model.push(Subscription { key, connection, spec, filter });
                 } else {
                     let at = usize::from(choices.byte()) % model.len();
-                    index.replace(model[at].0, filter);
-                    model[at].2 = spec;
+                    index.replace(model[at].key, filter.clone());
+                    model[at] = Subscription { spec, filter, ..model[at] };
                 }
             }
             4 if !model.is_empty() => {
-                let (key, ..) = model.swap_remove(usize::from(choices.byte()) % model.len());
-                index.unsubscribe(key);
+                let at = usize::from(choices.byte()) % model.len();
+                index.unsubscribe(model.swap_remove(at).key);
             }
             _ => compare(&mut index, &model, &choices.event()),
         }
@@ -49,20 +50,26 @@ pub fn fuzz_filter(data: &[u8]) {
     index.invariants();
 }
 
+struct Subscription {
+    key: SubscriptionKey,
+    connection: u32,
+    spec: FilterSpec,
+    filter: Filter,
+}
+
 fn check_normal_form(spec: &FilterSpec) {
     let again = serde_json::to_value(spec).and_then(serde_json::from_value::<FilterSpec>);
     assert_eq!(again.ok().as_ref(), Some(spec));
 }
 
-fn compare(index: &mut Index, model: &[(SubscriptionKey, u32, FilterSpec)], event: &Sample) {
+fn compare(index: &mut Index, model: &[Subscription], event: &Sample) {
     let before = index.evaluated();
     let mut found = Vec::new();
     index.matching(&event.attributes(), &mut found);
     assert!(index.evaluated() - before <= index.groups() as u64, "each group at most once");
     let mut expected = Vec::new();
-    for (_, connection, spec) in model {
+    for Subscription { connection, spec, filter, .. } in model {
         let wanted = is_wanted(spec, event);
-        let filter = spec.compile().expect("it was compiled before");
         assert_eq!(filter.matches(&event.attributes()), wanted, "{spec:?} {event:?}");
         if wanted {
             expected.push(*connection);
