@@ -69,6 +69,7 @@ fn every_vector_is_of_a_kind_that_is_tested() {
                 | ["client", "error", _]
                 | ["server", _]
                 | ["event", _]
+                | ["filter", "matches" | "misses"]
                 | ["publish", "ok"]
                 | ["publish", _, _]
         );
@@ -153,11 +154,15 @@ fn encoded(kind: &str) -> Bytes {
     message.encode()
 }
 
-/// The first publishing example, sequenced.
+/// The first publishing example.
 fn encoded_event() -> Bytes {
     let published = vectors_of("publish").into_iter().next().unwrap();
-    let payload = parse(&published).unwrap().payload;
-    let event = Event {
+    Encoded::new(sequenced(&published)).json().clone()
+}
+
+fn sequenced(published: &Vector) -> Event {
+    let payload = parse(published).unwrap().payload;
+    Event {
         seq: 42,
         message_id: "019ca8e1-9f40-7000-8000-000000000001".parse().unwrap(),
         timestamp: now(),
@@ -165,8 +170,7 @@ fn encoded_event() -> Bytes {
         context: payload.own_context(),
         payload,
         accepted_at: Instant::default(),
-    };
-    Encoded::new(event).json().clone()
+    }
 }
 
 #[test]
@@ -177,6 +181,21 @@ fn event_vectors_come_out_as_they_are_written() {
         let payload = parse(&vector).unwrap().payload;
         assert_eq!(serde_json::to_value(&payload).unwrap(), stated, "line {}", vector.line);
     }
+}
+
+#[test]
+fn filter_vectors_match_or_miss_as_stated() {
+    let mut seen = Vec::new();
+    for vector in vectors_of("filter") {
+        let mut stated: Value = serde_json::from_str(&vector.text).unwrap();
+        let filters: FilterSpec = serde_json::from_value(stated["filters"].take()).unwrap();
+        let published = Vector { text: stated["event"].to_string(), ..vector };
+        let event = sequenced(&published);
+        let matches = filters.compile().unwrap().matches(&event.attributes());
+        assert_eq!(matches, published.info[1] == "matches", "line {}", published.line);
+        seen.push(published.info[1]);
+    }
+    assert!(seen.contains(&"matches") && seen.contains(&"misses"));
 }
 
 #[test]
@@ -219,7 +238,12 @@ fn every_code_has_a_row() {
 
 #[test]
 fn every_field_of_a_filter_has_a_row() {
-    let normal = serde_json::to_value(FilterSpec::default()).unwrap();
+    let every = json!({
+        "any_of": [{}], "none_of": [{}], "min_priority": "low", "text": {"contains": ""},
+    });
+    let every: FilterSpec = serde_json::from_value(every).unwrap();
+    let normal = serde_json::to_value(every).unwrap();
+    assert_eq!(normal.as_object().unwrap().len(), 11);
     for field in normal.as_object().unwrap().keys() {
         assert!(DOCUMENT.contains(&format!("\n| `{field}` |")), "{field} is not in the table");
     }

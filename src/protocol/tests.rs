@@ -32,7 +32,8 @@ fn each_message_is_understood_and_unknown_fields_are_ignored() {
     let filters = FilterSpec { severities: vec![Severity::P0], ..FilterSpec::default() };
     let expected = ClientMessage::Subscribe {
         subscription_id: "s".to_owned(),
-        filters,
+        filter: Box::new(filters.compile().unwrap()),
+        filters: Box::new(filters),
         r#ref: Some(json!(7)),
     };
     assert_eq!(decode(subscribe).unwrap(), expected);
@@ -121,9 +122,18 @@ fn a_bad_filter_is_named_with_its_subscription() {
         (json!({"event_types": ["x"]}), "filters.event_types[0]"),
         (json!({"incident_ids": ["x"]}), "filters.incident_ids[0]"),
         (json!({"labels": {"a": 1}}), "filters.labels.a"),
-        (json!({"sources": [{"glob": "a*"}]}), "filters.sources[0]: must be a string; patterns"),
-        (json!({"labels": {"a": {"exists": true}}}), "filters.labels.a: must be a string; pat"),
-        (json!({"any_of": []}), "filters.any_of: not offered yet"),
+        (json!({"sources": ["a", {"glob": "["}]}), "filters.sources[1].glob: a set without"),
+        (json!({"sources": [{"globe": "a"}]}), "filters.sources[0].globe: unknown field `globe`"),
+        (
+            json!({"labels": {"team": ["a", {"regex": "("}]}}),
+            "filters.labels.team[1].regex: not a regular expression: unclosed group",
+        ),
+        (json!({"labels": {"a": {"exists": false}}}), "filters.labels.a: `exists` is true or"),
+        (
+            json!({"any_of": [{}, {"text": {"regex": ".{1000}{1000}"}}]}),
+            "filters.any_of[1].text.regex: takes more than",
+        ),
+        (json!({"any_of": [{"any": []}]}), "filters.any_of[0].any: unknown field `any`"),
         (json!({"sources": ["x".repeat(2000)]}), "filters.sources[0]: 2000 bytes"),
         (json!({"sources": vec!["x"; 1001]}), "filters: 1001 values"),
     ] {

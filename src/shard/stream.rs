@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::base::clock::{Clock, Instant};
 use crate::base::slab::Key;
-use crate::filter::{FilterSpec, Index, SubscriptionKey};
+use crate::filter::{Filter, FilterSpec, Index, SubscriptionKey};
 use crate::protocol::client::{self, ClientMessage};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{self, ServerMessage, Welcome};
@@ -96,9 +96,9 @@ impl StreamHandler {
         now: Instant,
     ) -> Result<Option<Bytes>, MessageError> {
         match message {
-            ClientMessage::Subscribe { subscription_id, filters, r#ref } => {
+            ClientMessage::Subscribe { subscription_id, filters, filter, r#ref } => {
                 self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
-                self.subscribe(slot, subscription_id, &filters, r#ref).map(Some)
+                self.subscribe(slot, subscription_id, &filters, *filter, r#ref).map(Some)
             }
             ClientMessage::Unsubscribe { subscription_id, r#ref } => {
                 self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
@@ -142,16 +142,9 @@ impl StreamHandler {
         slot: u32,
         subscription_id: String,
         filters: &FilterSpec,
+        filter: Filter,
         r#ref: Option<serde_json::Value>,
     ) -> Result<Bytes, MessageError> {
-        let failed = |code, message: String| MessageError {
-            subscription_id: Some(subscription_id.clone()),
-            r#ref: r#ref.clone(),
-            ..MessageError::new(code, message)
-        };
-        let filter = filters
-            .compile()
-            .map_err(|error| failed(ErrorCode::InvalidFilter, error.to_string()))?;
         let client = self.clients[slot as usize].as_mut().expect("an open connection");
         if let Some(&key) = client.subscriptions.get(&subscription_id) {
             self.index.replace(key, filter);
@@ -160,7 +153,11 @@ impl StreamHandler {
                 "this connection has {} subscriptions, the limit; unsubscribe from one first",
                 client.subscriptions.len()
             );
-            return Err(failed(ErrorCode::TooManySubscriptions, message));
+            return Err(MessageError {
+                subscription_id: Some(subscription_id),
+                r#ref,
+                ..MessageError::new(ErrorCode::TooManySubscriptions, message)
+            });
         } else {
             let key = self.index.subscribe(slot, filter);
             client.subscriptions.insert(subscription_id.clone(), key);

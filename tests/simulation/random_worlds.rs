@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
 use alarmcast::event::{Attributes, Priority};
-use alarmcast::filter::FilterSpec;
+use alarmcast::filter::{FilterSpec, LabelMatcher};
 use alarmcast::io::sim::Faults;
 use alarmcast::protocol::Encoded;
 use alarmcast::queue::Limits;
@@ -133,16 +133,17 @@ impl Expected {
     }
 }
 
-/// The filters' meaning, as plainly as it can be said.
+/// The filters' meaning, as plainly as it can be said. The worlds have no patterns.
 fn matches(spec: &FilterSpec, event: &Attributes<'_>) -> bool {
     let has = |value: Option<bool>, is_any: bool| is_any || value == Some(true);
-    let label = |(key, value): (&String, &String)| {
-        event.labels.is_some_and(|labels| labels.get(key) == Some(value))
+    let label = |(key, wanted): (&String, &LabelMatcher)| {
+        let value = event.labels.and_then(|labels| labels.get(key));
+        value.is_some_and(|value| *wanted == LabelMatcher::One(value.as_str().into()))
     };
     has(Some(spec.event_types.contains(&event.event_type)), spec.event_types.is_empty())
         && has(event.severity.map(|s| spec.severities.contains(&s)), spec.severities.is_empty())
         && has(
-            event.source.map(|s| spec.sources.iter().any(|source| source == s)),
+            event.source.map(|source| spec.sources.contains(&source.into())),
             spec.sources.is_empty(),
         )
         && spec.labels.iter().all(label)
