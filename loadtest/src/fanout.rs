@@ -77,8 +77,7 @@ struct Timeline {
     publish_ns: u64,
     published: Published,
     delivered: Progress,
-    drain_ns: u64,
-    drained_ns: u64,
+    drain: Option<Drain>,
 }
 
 impl<'a> Run<'a> {
@@ -111,11 +110,9 @@ impl<'a> Run<'a> {
         let publish_ns = now_ns();
         let (published, delivered) = self.await_deliveries(connected)?;
         self.sample()?;
-        let drain_ns = now_ns();
-        let drained_ns = self.await_drain(delivered, drain_ns)?;
+        let drain = self.await_drain()?;
         let tally = self.fleet.finish(published.accepted)?;
-        let timeline =
-            Timeline { connected, publish_ns, published, delivered, drain_ns, drained_ns };
+        let timeline = Timeline { connected, publish_ns, published, delivered, drain };
         let times = Times {
             settings: self.settings,
             started_ns: self.started_ns,
@@ -180,15 +177,25 @@ impl<'a> Run<'a> {
         Ok(Some(handle.map_err(Error::io("cannot start the publisher's thread"))?))
     }
 
-    /// Waits for the server to end every connection; returns when the last one had.
-    fn await_drain(&mut self, before: Progress, since_ns: u64) -> Result<u64, Error> {
-        let Some(timeout) = self.settings.drain else { return Ok(since_ns) };
+    /// Waits for the server to end every connection; how it did so is counted later.
+    fn await_drain(&mut self) -> Result<Option<Drain>, Error> {
+        let Some(timeout) = self.settings.drain else { return Ok(None) };
+        self.fleet.expect_drain()?;
+        let before = loop {
+            let progress = self.fleet.listen(LISTEN)?;
+            if progress.draining >= self.processes as u64 {
+                break progress;
+            }
+        };
         (self.say)(READY_FOR_DRAIN);
+        let since_ns = now_ns();
         loop {
             let progress = self.fleet.listen(LISTEN)?;
             let now = now_ns();
             if progress.ended >= before.subscribed || now > since_ns + timeout.as_nanos() as u64 {
-                return Ok(now);
+                let expected = before.subscribed.saturating_sub(before.ended);
+                let seconds = seconds(since_ns, now);
+                return Ok(Some(Drain { expected, seconds, ..Drain::default() }));
             }
             self.tell(|| format!("{} of {} ended", progress.ended, progress.subscribed));
         }
@@ -236,11 +243,10 @@ impl Times<'_> {
             deliveries: deliveries(timeline, tally),
             latency_us: latency(tally),
             server: self.server(tally),
-            drain: self.settings.drain.map(|_| Drain {
-                expected: tally.subscribed,
-                seconds: seconds(timeline.drain_ns, timeline.drained_ns),
-                endings: tally.endings.clone(),
-            }),
+            drain: timeline
+                .drain
+                .clone()
+                .map(|drain| Drain { endings: tally.endings.clone(), ..drain }),
             errors: tally.errors.clone(),
             failures: tally.failures.clone(),
         };
@@ -298,6 +304,7 @@ impl Times<'_> {
 
 fn deliveries(timeline: &Timeline, tally: &Tally) -> Deliveries {
     let seconds = seconds(timeline.publish_ns, timeline.delivered.delivered_ns);
+    let client_cpu_us = timeline.delivered.cpu_us.saturating_sub(timeline.connected.cpu_us);
     Deliveries {
         expected: u64::from(timeline.published.accepted) * tally.subscribed,
         delivered: tally.deliveries,
@@ -310,6 +317,7 @@ fn deliveries(timeline: &Timeline, tally: &Tally) -> Deliveries {
         other_messages: tally.other_messages,
         seconds,
         per_second: per(tally.deliveries, seconds),
+        client_cpu_seconds: client_cpu_us as f64 / 1e6,
     }
 }
 

@@ -68,14 +68,21 @@ impl Fleet {
         Ok(sum)
     }
 
+    /// Tells all that the server may end connections now. They know once [`Self::listen`] tells
+    /// so of each.
+    ///
+    /// # Errors
+    /// When a worker is gone.
+    pub fn expect_drain(&mut self) -> Result<(), Error> {
+        self.tell_all(&Command::Drain)
+    }
+
     /// Lets all count up, and adds up.
     ///
     /// # Errors
     /// When a worker cannot, or takes too long.
     pub fn finish(mut self, published: u32) -> Result<Tally, Error> {
-        for (index, worker) in self.workers.iter_mut().enumerate() {
-            worker.tell(index, &Command::Finish { published })?;
-        }
+        self.tell_all(&Command::Finish { published })?;
         let until = Instant::now() + FINISH_TIMEOUT;
         while let Some(index) = self.workers.iter().position(|worker| worker.tally.is_none()) {
             match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -91,6 +98,11 @@ impl Fleet {
             sum.merge(worker.tally.as_ref().unwrap_or(&Tally::default()));
         }
         Ok(sum)
+    }
+
+    fn tell_all(&mut self, command: &Command) -> Result<(), Error> {
+        let mut workers = self.workers.iter_mut().enumerate();
+        workers.try_for_each(|(index, worker)| worker.tell(index, command))
     }
 
     fn note(&mut self, index: usize, heard: Heard) -> Result<(), Error> {

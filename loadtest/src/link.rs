@@ -14,6 +14,8 @@ use crate::target::Target;
 pub enum Command {
     /// Comes first, and once: open these connections.
     Begin(Plan),
+    /// From now on the server is meant to end connections; before, each that it ends is lost.
+    Drain,
     /// Count up and end. What is missing is judged by the number of events published.
     Finish { published: u32 },
 }
@@ -70,6 +72,10 @@ pub struct Progress {
     pub settled_ns: u64,
     /// When the last event came; zero before.
     pub delivered_ns: u64,
+    /// One for a worker that knows of the drain.
+    pub draining: u64,
+    /// User and system time of the worker so far, in µs.
+    pub cpu_us: u64,
 }
 
 impl Progress {
@@ -81,6 +87,8 @@ impl Progress {
         self.deliveries += other.deliveries;
         self.settled_ns = self.settled_ns.max(other.settled_ns);
         self.delivered_ns = self.delivered_ns.max(other.delivered_ns);
+        self.draining += other.draining;
+        self.cpu_us += other.cpu_us;
     }
 }
 

@@ -75,6 +75,9 @@ pub struct Deliveries {
     /// From the first event's due time to the last delivery.
     pub seconds: f64,
     pub per_second: f64,
+    /// What the load tester's own workers took meanwhile, all together: near one second a
+    /// second and process, they are what was measured.
+    pub client_cpu_seconds: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

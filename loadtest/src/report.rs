@@ -87,6 +87,13 @@ fn deliveries(outcome: &Outcome, table: &mut Table) {
             deliveries.seq_gaps
         ),
     );
+    table.row(
+        "load tester CPU",
+        format_args!(
+            "{:.2} s in {:.2} s, {} processes",
+            deliveries.client_cpu_seconds, deliveries.seconds, outcome.connections.processes
+        ),
+    );
     let latency = &outcome.latency_us;
     table.row(
         "due to delivered",

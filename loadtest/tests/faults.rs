@@ -69,13 +69,19 @@ fn an_event_sent_twice_is_a_duplicate() {
 
 #[test]
 fn a_connection_cut_off_is_lost_and_its_events_are_missing() {
-    let complaints = complaints(Misdeed::CutsOffAtSecondEvent);
-    let expected = [
-        "1 connections were lost",
-        "3 deliveries are missing",
-        "1 connections were not ended in order",
-    ];
-    assert_eq!(complaints, expected);
+    let (_, outcome) = outcome_with(Misdeed::CutsOffAtSecondEvent);
+    let expected = ["1 connections were lost", "3 deliveries are missing"];
+    assert_eq!(outcome.complaints, expected);
+    let reason = "subscribed, then ended without a close frame";
+    assert_eq!(outcome.failures.get(reason), Some(&1), "{outcome:#?}");
+}
+
+#[test]
+fn a_connection_closed_before_its_time_is_lost() {
+    let (_, outcome) = outcome_with(Misdeed::ClosesAfterLastEvent);
+    assert_eq!(outcome.complaints, ["1 connections were lost"]);
+    let reason = "subscribed, then closed with 4009";
+    assert_eq!(outcome.failures.get(reason), Some(&1), "{outcome:#?}");
 }
 
 #[test]

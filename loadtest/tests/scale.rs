@@ -1,7 +1,7 @@
 //! The real server at scale: every subscriber gets every event, and an orderly end.
 //!
 //! Meant for `cargo test -p alarmcast-loadtest --release`. The server is `ALARMCAST_BIN`, else
-//! the one in the same target folder; its driver is `ALARMCAST_TEST_DRIVER`, else `uring`.
+//! cargo builds it with the same profile; its driver is `ALARMCAST_TEST_DRIVER`, else `uring`.
 
 mod program;
 mod server;
@@ -28,9 +28,9 @@ fn ten_thousand_subscribers_get_every_publish_and_an_orderly_end() {
     assert_everything(code, &outcome, CONNECTIONS, server);
 }
 
-/// On epoll this is not run: there each connection takes one of the process's descriptors, so
-/// that the limit is a bound, which the server keeps by refusing politely. On io_uring sockets
-/// live in the rings' own tables, one for each shard.
+/// On epoll this is not run: there each connection takes one of the process's descriptors, and
+/// their limit is a bound. On io_uring sockets live in the rings' own tables, one for each
+/// shard, and only a shard's table is bound by the limit.
 #[test]
 fn more_connections_than_descriptors_on_io_uring() {
     if driver() == "epoll" {

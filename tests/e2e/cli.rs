@@ -103,8 +103,9 @@ fn the_flags_of_tail_are_a_filter() {
     server.publish(&with_label);
     server.publish(&events::created(5, "P0"));
     let incident_id = |program: &Program| json_line(program)["event"]["incident"]["id"].clone();
-    assert_eq!(incident_id(&severe), events::id(3));
-    assert_eq!(incident_id(&severe), events::id(5));
+    // The critical one may overtake the other.
+    let both = [incident_id(&severe), incident_id(&severe)];
+    assert!([3, 5].into_iter().all(|n| both.iter().any(|id| *id == events::id(n))), "{both:?}");
     assert_eq!(incident_id(&about), events::id(3));
     assert_eq!(incident_id(&labelled), events::id(4));
 }

@@ -23,6 +23,7 @@ mod drain;
 mod driver;
 mod errors;
 mod filters;
+mod hostile;
 mod http_api;
 mod lifecycle;
 mod messages;

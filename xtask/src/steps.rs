@@ -141,8 +141,8 @@ fn benches(context: &Context) -> Result {
 
 fn deny(context: &Context) -> Result {
     let deny = tools::cargo::ensure(context, &tools::cargo::DENY)?;
-    let args = ["--workspace", "--locked", "check", "bans", "licenses", "sources"];
-    run(command(context, deny).args(args))
+    let args = ["--workspace", "--locked", "check", "--hide-inclusion-graph"];
+    run(command(context, deny).args(args).args(["bans", "licenses", "sources"]))
 }
 
 fn machete(context: &Context) -> Result {

@@ -13,7 +13,7 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde_json::json;
 
-use crate::clock::now_ns;
+use crate::clock::{now_ns, own_cpu_us};
 use crate::connection::{Connection, Fault, Shared};
 use crate::events::EventCache;
 use crate::link::{Command, Plan, Progress, Report};
@@ -109,6 +109,7 @@ impl Crowd {
                     self.say_goodbye(&mut events)?;
                     return Ok(self.tally(published));
                 }
+                Ok(Command::Drain) => self.progress.draining = 1,
                 Ok(Command::Begin(_)) | Err(TryRecvError::Disconnected) => {
                     return Ok(self.tally(0));
                 }
@@ -121,6 +122,7 @@ impl Crowd {
             if now >= self.reported_ns + REPORT_INTERVAL_NS {
                 self.reported_ns = now;
                 self.progress.deliveries = self.shared.ledger.deliveries;
+                self.progress.cpu_us = own_cpu_us();
                 report(Report::Progress(self.progress));
             }
         }
@@ -207,12 +209,11 @@ impl Crowd {
             if matches!(pumped, Pumped::Ended) {
                 connection.handle_end(is_within_frame);
             }
-            slot.is_lost = !connection.is_closing();
-        }
-        match pumped {
-            Pumped::Faulty(fault) => self.note_failure(fault.to_string()),
-            Pumped::Lost(error) => self.note_failure(format!("subscribed, then {error}")),
-            Pumped::Waiting | Pumped::Ended => {}
+            slot.is_lost = !connection.is_closing() || self.progress.draining == 0;
+            if slot.is_lost {
+                let code = connection.ending().close_code;
+                self.note_failure(loss_reason(&pumped, code));
+            }
         }
         self.progress.ended += 1;
     }
@@ -265,6 +266,7 @@ impl Crowd {
 
     /// Closes what is still open, and waits for the server's part, within bounds.
     fn say_goodbye(&mut self, events: &mut Events) -> io::Result<()> {
+        self.progress.draining = 1;
         for index in 0..self.plan.connections {
             let slot = &mut self.slots[index as usize];
             let Slot { open: Some(open), connection: Some(connection), was_live: true, .. } = slot
@@ -293,6 +295,17 @@ impl Crowd {
         tally.retries = std::mem::take(&mut self.retries);
         tally.failures = std::mem::take(&mut self.failures);
         tally
+    }
+}
+
+fn loss_reason(pumped: &Pumped, close_code: Option<u16>) -> String {
+    match (close_code, pumped) {
+        (Some(code), _) => format!("subscribed, then closed with {code}"),
+        (None, Pumped::Faulty(fault)) => fault.to_string(),
+        (None, Pumped::Lost(error)) => format!("subscribed, then {error}"),
+        (None, Pumped::Waiting | Pumped::Ended) => {
+            "subscribed, then ended without a close frame".to_owned()
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Misdeed {
     SkipsLastEvent,
     RepeatsSecondEvent,
     CutsOffAtSecondEvent,
+    /// With 4009.
+    ClosesAfterLastEvent,
     EndsUntold,
     EndsWithNormal,
     NeverEnds,
@@ -113,6 +115,9 @@ fn serve(mut socket: TcpStream, misdeed: Misdeed, orders: &Receiver<Order>) {
                 for _ in 0..copies {
                     socket.send(Message::text(text.clone())).expect("the load tester listens");
                 }
+                if misdeed == Misdeed::ClosesAfterLastEvent && is_last {
+                    return end(socket, misdeed, orders);
+                }
             }
             Order::Drain => return end(socket, misdeed, orders),
         }
@@ -136,6 +141,7 @@ fn end(mut socket: WebSocket<TcpStream>, misdeed: Misdeed, orders: &Receiver<Ord
     }
     let code = match misdeed {
         Misdeed::EndsWithNormal => CloseCode::Normal,
+        Misdeed::ClosesAfterLastEvent => CloseCode::from(4009),
         _ => CloseCode::Away,
     };
     let frame = CloseFrame { code, reason: "".into() };

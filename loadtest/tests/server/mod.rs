@@ -1,6 +1,7 @@
 //! The real server, in a process of its own.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -97,27 +98,29 @@ fn first_word(mut lines: impl Iterator<Item = String>, start: &str) -> Option<St
     })
 }
 
-/// `ALARMCAST_BIN`, else the one beside this test's binary, built when missing.
+/// `ALARMCAST_BIN`, else the one beside this test's binary, built by cargo: one that is out of
+/// date would be tested in vain.
 fn binary() -> PathBuf {
     if let Some(path) = env::var_os("ALARMCAST_BIN") {
         return path.into();
     }
-    let load_tester = Path::new(env!("CARGO_BIN_EXE_alarmcast-loadtest"));
-    let path = load_tester.with_file_name("alarmcast");
+    let path = Path::new(env!("CARGO_BIN_EXE_alarmcast-loadtest")).with_file_name("alarmcast");
     static BUILT: Once = Once::new();
-    BUILT.call_once(|| {
-        if !path.exists() {
-            build(&path);
-        }
-    });
+    BUILT.call_once(|| build(&path));
     path
 }
 
 fn build(path: &Path) {
-    let is_release = path.parent().is_some_and(|folder| folder.ends_with("release"));
+    let folder = path.parent().expect("a binary is in a folder");
+    let target = folder.parent().expect("a profile's folder is in the target folder");
+    let profile = match folder.file_name().and_then(OsStr::to_str) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--package", "alarmcast", "--bin", "alarmcast"])
-        .args(is_release.then_some("--release"))
+        .args(["build", "--quiet", "--package", "alarmcast", "--bin", "alarmcast"])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo starts");
