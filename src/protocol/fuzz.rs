@@ -35,7 +35,7 @@ pub fn fuzz_client_message_msgpack(data: &[u8]) {
     check_answer(&decoded, Encoding::MessagePack);
     if let Ok(value) = msgpack::parse(data, NESTING_DEPTH_MAX) {
         assert_eq!(decoded, decode(&value.to_string()));
-        let again = packed(&value);
+        let again = msgpack::to_vec(&value);
         assert_eq!(msgpack::parse(&again, NESTING_DEPTH_MAX).as_ref(), Ok(&value));
         assert_eq!(msgpack::elements(&[b"\x91", data].concat(), 1), Ok(Some(vec![data])));
     } else {
@@ -115,13 +115,6 @@ pub(super) fn read(frame: &Bytes, encoding: Encoding) -> Result<Value, FieldErro
         Encoding::Json => json::parse(payload(frame, encoding), DEPTH_MAX),
         Encoding::MessagePack => msgpack::parse(payload(frame, encoding), DEPTH_MAX),
     }
-}
-
-/// A value as `MessagePack`.
-pub(super) fn packed(value: &Value) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    msgpack::write(&mut bytes, value);
-    bytes
 }
 
 /// What an unmasked frame of that encoding carries.

@@ -33,6 +33,13 @@ pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Value, FieldError> {
     }
 }
 
+/// `value` as `MessagePack`, as the messages of the protocol are written.
+pub fn to_vec<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut bytes, value);
+    bytes
+}
+
 /// Writes `message` with named maps, and what people read (UUIDs) as strings.
 ///
 /// # Panics

@@ -39,3 +39,58 @@ fn asked_for(request: &Request) -> Result<Option<Encoding>, Refusal> {
     }
     Ok(asked)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::{Handshake, Progress};
+
+    /// What comes of a query and the subprotocols offered: the encoding, the answer.
+    fn outcome(query: &str, offered: &str) -> Option<(Encoding, Option<&'static str>)> {
+        let offer = match offered {
+            "" => String::new(),
+            _ => format!("Sec-WebSocket-Protocol: {offered}\r\n"),
+        };
+        let head = format!(
+            "GET /ws{query} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
+        );
+        match Handshake::new().feed(head.as_bytes()).1 {
+            Progress::Upgrade(request) => negotiate(&request).ok(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_client_decides_by_its_order_or_by_the_query() {
+        const JSON: &str = "alarmcast.v1.json";
+        const MSGPACK: &str = "alarmcast.v1.msgpack";
+        let json = Some((Encoding::Json, None));
+        let msgpack = Some((Encoding::MessagePack, None));
+        let named_json = Some((Encoding::Json, Some(JSON)));
+        let named_msgpack = Some((Encoding::MessagePack, Some(MSGPACK)));
+        for (query, offered, expected) in [
+            ("", "", json),
+            ("?x=1", "bearer.t, other", json),
+            ("", JSON, named_json),
+            ("", MSGPACK, named_msgpack),
+            ("", "alarmcast.v1.json, alarmcast.v1.msgpack", named_json),
+            ("", "x, alarmcast.v1.msgpack, alarmcast.v1.json", named_msgpack),
+            ("?encoding=json", "", json),
+            ("?encoding=msgpack", "", msgpack),
+            ("?a=b&encoding=msgpack", "bearer.t", msgpack),
+            ("?encoding=msgpack&encoding=msgpack", "", msgpack),
+            ("?encoding=json", JSON, named_json),
+            ("?encoding=msgpack", MSGPACK, named_msgpack),
+            ("?encoding=json", MSGPACK, None),
+            ("?encoding=msgpack", JSON, None),
+            ("?encoding=msgpack", "alarmcast.v1.json, alarmcast.v1.msgpack", None),
+            ("?encoding=msgpack&encoding=json", "", None),
+            ("?encoding=", "", None),
+            ("?encoding=xml", JSON, None),
+            ("?encoding=MsgPack", "", None),
+        ] {
+            assert_eq!(outcome(query, offered), expected, "{query} {offered}");
+        }
+    }
+}

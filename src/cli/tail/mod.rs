@@ -18,6 +18,7 @@ use super::stop::Stop;
 use crate::base::clock::Clock;
 use crate::base::logged::Logged;
 use crate::event::{EventType, IncidentState, Severity};
+use crate::protocol::Encoding;
 use link::{Heard, Link, Lost};
 use show::Printer;
 
@@ -57,6 +58,9 @@ pub struct Arguments {
     /// Only about these incidents
     #[arg(long = "incident", value_name = "UUID", value_delimiter = ',')]
     incidents: Vec<Uuid>,
+    /// What to speak with the server, json or msgpack; what is printed is the same
+    #[arg(long, value_name = "ENCODING", default_value_t = Encoding::Json)]
+    encoding: Encoding,
     /// Print each event message as a line of JSON, as is done when stdout is not a terminal
     #[arg(long)]
     json: bool,
@@ -95,7 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut backoff = Backoff::new(Chance::any_seed());
     let mut connected_before = false;
     loop {
-        let lost = match Link::open(&arguments.url, tail.clock.clone()) {
+        let lost = match Link::open(&arguments.url, arguments.encoding, tail.clock.clone()) {
             Ok(link) => {
                 connected_before = true;
                 match tail.follow(link, &mut backoff)? {

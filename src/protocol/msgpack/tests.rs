@@ -5,8 +5,7 @@ use super::*;
 use crate::base::clock::Instant;
 use crate::base::limits::NESTING_DEPTH_MAX;
 use crate::event::Event;
-use crate::protocol::fuzz::{self, packed};
-use crate::protocol::{Encoded, Encoding, parse_item, parse_msgpack};
+use crate::protocol::{Encoded, Encoding, fuzz, parse_item, parse_msgpack};
 
 fn message(bytes: &[u8]) -> String {
     match parse(bytes, 4) {
@@ -18,7 +17,7 @@ fn message(bytes: &[u8]) -> String {
 #[test]
 fn numbers_and_texts_come_out_as_they_went_in() {
     let value = json!([u64::MAX, i64::MIN, 0.1, 1, 1.0, 1e300, "é\n\0", null, true, {"": []}]);
-    let bytes = packed(&value);
+    let bytes = to_vec(&value);
     let again = parse(&bytes, 4).unwrap();
     assert_eq!(again, value);
     assert!(again[3].is_u64() && again[4].is_f64());
@@ -142,12 +141,12 @@ fn depth_is_bounded() {
 #[test]
 fn a_list_comes_apart_into_its_values() {
     let values = json!([{"a": [1, {"b": "x".repeat(300)}]}, "text", 0.5, [], {}, null]);
-    let list = packed(&values);
+    let list = to_vec(&values);
     let parts = elements(&list, 6).unwrap().unwrap();
     let read: Vec<Value> = parts.into_iter().map(|part| parse(part, 4).unwrap()).collect();
     assert_eq!(json!(read), values);
-    assert_eq!(elements(&packed(&values), 5), Err(ElementsError::TooMany));
-    assert_eq!(elements(&packed(&json!({"a": []})), 5), Ok(None));
+    assert_eq!(elements(&to_vec(&values), 5), Err(ElementsError::TooMany));
+    assert_eq!(elements(&to_vec(&json!({"a": []})), 5), Ok(None));
     assert_eq!(elements(b"\x92\xc0", 5), Err(ElementsError::Endless));
     assert_eq!(elements(b"\x91\xc1", 5), Err(ElementsError::Endless));
     assert_eq!(elements(b"\x91\xc0\xc0", 5), Err(ElementsError::Followed));
@@ -183,7 +182,7 @@ proptest! {
 
     #[test]
     fn json_to_messagepack_and_back_is_the_same(value in any_value()) {
-        let bytes = packed(&value);
+        let bytes = to_vec(&value);
         prop_assert_eq!(value_end(&bytes), Some(bytes.len()));
         let again = parse(&bytes, NESTING_DEPTH_MAX);
         prop_assert_eq!(again.as_ref(), Ok(&value));
@@ -200,7 +199,7 @@ proptest! {
             "title": "t", "y": value, "notes": [{"id": "0198c0de-0000-7000-8000-000000000002",
                 "author": "a", "content": "c", "z": value}]}});
         let by_json = parse_item(item.clone(), now);
-        prop_assert_eq!(&parse_msgpack(&packed(&item), now), &by_json);
+        prop_assert_eq!(&parse_msgpack(&to_vec(&item), now), &by_json);
         let Ok(publish) = by_json else { return Ok(()) };
         let encoded = Encoded::new(Event {
             seq: 1,
