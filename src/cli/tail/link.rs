@@ -259,9 +259,12 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread;
 
+    use tungstenite::handshake::derive_accept_key;
+    use tungstenite::protocol::Role;
     use tungstenite::protocol::frame::coding::CloseCode;
 
     use super::*;
@@ -275,6 +278,15 @@ mod tests {
         for url in ["http://a/ws", "wss://a/ws", "a b", "/ws", "localhost:8080"] {
             assert!(matches!(endpoint(url), Err(Lost::Final(_))), "{url}");
         }
+    }
+
+    fn read_head(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("read") == 1 {
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).expect("ASCII")
     }
 
     /// Serves one connection, which ends as `with` says.
@@ -325,15 +337,20 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("ws://{}", listener.local_addr().expect("bound"));
         let server = thread::spawn(move || {
-            use tungstenite::handshake::server::{Request, Response};
-            let (stream, _) = listener.accept().expect("a client");
-            let negotiate = |request: &Request, mut response: Response| {
-                let offered = request.headers()[header::SEC_WEBSOCKET_PROTOCOL].clone();
-                assert_eq!(offered, "alarmcast.v1.msgpack");
-                response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
-                Ok(response)
+            let (mut stream, _) = listener.accept().expect("a client");
+            let head = read_head(&mut stream);
+            let field = |name: &str| {
+                let fields = head.lines().filter_map(|line| line.split_once(": "));
+                fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|it| it.1).next()
             };
-            let mut socket = tungstenite::accept_hdr(stream, negotiate).expect("a handshake");
+            assert_eq!(field("sec-websocket-protocol"), Some("alarmcast.v1.msgpack"));
+            let accept = derive_accept_key(field("sec-websocket-key").expect("a key").as_bytes());
+            let text = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Protocol: alarmcast.v1.msgpack\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(text.as_bytes()).expect("sent");
+            let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
             socket.send(Message::binary(b"\x82\xa1z\x01\xa1a\x91\xc0".as_slice())).expect("sent");
             assert_eq!(socket.read().expect("a message"), Message::binary(b"\x80".as_slice()));
             socket.send(Message::binary(b"\x82".as_slice())).expect("sent");
@@ -375,13 +392,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let url = format!("ws://{}", listener.local_addr().expect("bound"));
             let server = thread::spawn(move || {
-                use std::io::{Read, Write};
                 let (mut stream, _) = listener.accept().expect("a client");
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("read") == 1 {
-                    head.push(byte[0]);
-                }
+                read_head(&mut stream);
                 let text = format!("HTTP/1.1 {answer}Content-Length: 0\r\n\r\n");
                 stream.write_all(text.as_bytes()).expect("sent");
             });
