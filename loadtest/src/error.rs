@@ -16,9 +16,9 @@ pub enum Error {
     /// A worker process ended or spoke out of turn.
     #[error("worker {index}: {why}")]
     Worker { index: usize, why: String },
-    /// The server's HTTP side did not do as expected.
-    #[error("publishing: {0}")]
-    Publish(String),
+    /// A bug of the load tester.
+    #[error("the publisher's thread panicked")]
+    PublisherPanicked,
 }
 
 impl Error {

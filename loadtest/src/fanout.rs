@@ -106,10 +106,10 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Result<Outcome, Error> {
         let connected = self.await_connections()?;
-        self.sample()?;
+        self.sample();
         let publish_ns = now_ns();
         let (published, delivered) = self.await_deliveries(connected)?;
-        self.sample()?;
+        self.sample();
         let drain = self.await_drain()?;
         let tally = self.fleet.finish(published.accepted)?;
         let timeline = Timeline { connected, publish_ns, published, delivered, drain };
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn start_publisher(&self) -> Result<Option<JoinHandle<Result<Published, Error>>>, Error> {
+    fn start_publisher(&self) -> Result<Option<JoinHandle<Published>>, Error> {
         let Some(control) = &self.settings.control else { return Ok(None) };
         if self.settings.events == 0 {
             return Ok(None);
@@ -201,11 +201,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn sample(&mut self) -> Result<(), Error> {
-        if let Some(pid) = self.settings.server_pid {
-            self.samples.push(sample(pid)?);
-        }
-        Ok(())
+    /// A server that is gone is not measured; what it left undone is counted all the same.
+    fn sample(&mut self) {
+        let sampled = self.settings.server_pid.map(sample);
+        self.samples.extend(sampled.and_then(Result::ok));
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
@@ -217,11 +216,8 @@ impl<'a> Run<'a> {
     }
 }
 
-fn join(handle: JoinHandle<Result<Published, Error>>) -> Result<Published, Error> {
-    match handle.join() {
-        Ok(result) => result,
-        Err(_) => Err(Error::Publish("the publisher's thread panicked".to_owned())),
-    }
+fn join(handle: JoinHandle<Published>) -> Result<Published, Error> {
+    handle.join().map_err(|_| Error::PublisherPanicked)
 }
 
 /// Turns counts and moments into an outcome.
@@ -281,6 +277,7 @@ impl Times<'_> {
             seconds: published.elapsed_ns as f64 / 1e9,
             answer_p50_us: published.answer_p50_us,
             answer_p99_us: published.answer_p99_us,
+            failure: published.failure.clone(),
         }
     }
 
@@ -363,7 +360,9 @@ fn complaints(outcome: &Outcome) -> Vec<String> {
         (not_orderly, "connections were not ended in order"),
     ];
     let wrong = counts.into_iter().filter(|(count, _)| *count > 0);
-    wrong.map(|(count, what)| format!("{count} {what}")).collect()
+    let wrong = wrong.map(|(count, what)| format!("{count} {what}"));
+    let failure = publishing.failure.iter().map(|why| format!("publishing broke off: {why}"));
+    failure.chain(wrong).collect()
 }
 
 fn seconds(from_ns: u64, to_ns: u64) -> f64 {

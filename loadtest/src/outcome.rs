@@ -57,6 +57,8 @@ pub struct Publishing {
     /// From due to answered.
     pub answer_p50_us: u64,
     pub answer_p99_us: u64,
+    /// Why publishing ended before all events were out.
+    pub failure: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,6 @@ use serde_json::json;
 use ureq::Agent;
 use ureq::http::header::RETRY_AFTER;
 
-use crate::Error;
 use crate::clock::now_ns;
 use crate::tally::empty_histogram;
 use crate::wire::message::{DUE_KEY, INDEX_KEY, RUN_KEY};
@@ -48,6 +47,8 @@ pub struct Published {
     /// From an event's due time to its answer, in µs: the median and the 99th percentile.
     pub answer_p50_us: u64,
     pub answer_p99_us: u64,
+    /// Why publishing ended before all events were out.
+    pub failure: Option<String>,
 }
 
 /// Why a request came to nothing.
@@ -74,11 +75,9 @@ struct ItemError {
     code: String,
 }
 
-/// Publishes all events; returns when the last one is answered.
-///
-/// # Errors
-/// When no server answers, or not as Alarmcast does.
-pub fn publish(plan: &Plan) -> Result<Published, Error> {
+/// Publishes all events; returns when the last one is answered, or when no server answers, or
+/// not as Alarmcast does.
+pub fn publish(plan: &Plan) -> Published {
     let mut publisher = Publisher::new(plan);
     let mut answers = empty_histogram();
     let start_ns = now_ns();
@@ -90,7 +89,10 @@ pub fn publish(plan: &Plan) -> Result<Published, Error> {
         let batch_end = plan.events.min(next + BATCH_MAX);
         let due = (next..batch_end).take_while(|&index| due_ns(index) <= now).count() as u32;
         let batch = next..next + due.max(1);
-        publisher.post(batch.clone().map(|index| (index, due_ns(index))))?;
+        if let Err(fault) = publisher.post(batch.clone().map(|index| (index, due_ns(index)))) {
+            publisher.published.failure = Some(format!("{}: {fault}", publisher.url));
+            break;
+        }
         let answered = now_ns();
         batch.clone().for_each(|index| {
             answers.saturating_record(answered.saturating_sub(due_ns(index)) / 1_000);
@@ -101,7 +103,7 @@ pub fn publish(plan: &Plan) -> Result<Published, Error> {
     published.elapsed_ns = now_ns() - start_ns;
     published.answer_p50_us = answers.value_at_quantile(0.5);
     published.answer_p99_us = answers.value_at_quantile(0.99);
-    Ok(published)
+    published
 }
 
 fn sleep_until(due_ns: u64) {
@@ -130,7 +132,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Posts events until the server has taken or refused each of them.
-    fn post(&mut self, events: impl Iterator<Item = (u32, u64)>) -> Result<(), Error> {
+    fn post(&mut self, events: impl Iterator<Item = (u32, u64)>) -> Result<(), Fault> {
         let lines: Vec<String> = events.map(|(index, due_ns)| self.event(index, due_ns)).collect();
         let body = lines.join("\n");
         let mut failures = 0;
@@ -146,7 +148,7 @@ impl<'a> Publisher<'a> {
                     failures += 1;
                     thread::sleep(WAIT_DEFAULT);
                 }
-                Err(fault) => return Err(Error::Publish(format!("{}: {fault}", self.url))),
+                Err(fault) => return Err(fault),
             }
         }
     }

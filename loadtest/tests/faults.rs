@@ -11,8 +11,17 @@ const EVENTS: u64 = 4;
 
 /// Two honest connections and one with `misdeed`.
 fn outcome_with(misdeed: Misdeed) -> (Option<i32>, Outcome) {
-    let fake = Fake::start(vec![Misdeed::None, misdeed, Misdeed::None]);
-    let args = arguments([
+    outcome_of(vec![Misdeed::None, misdeed, Misdeed::None], "1")
+}
+
+/// Three connections, of which each is tried `attempts` times.
+fn outcome_of(misdeeds: Vec<Misdeed>, attempts: &str) -> (Option<i32>, Outcome) {
+    let fake = Fake::start(misdeeds);
+    fanout(&fanout_args(&fake, attempts), || fake.drain())
+}
+
+fn fanout_args(fake: &Fake, attempts: &str) -> Vec<String> {
+    arguments([
         "--url",
         &fake.stream,
         "--control",
@@ -22,7 +31,7 @@ fn outcome_with(misdeed: Misdeed) -> (Option<i32>, Outcome) {
         "--window",
         "1",
         "--attempts",
-        "1",
+        attempts,
         "--events",
         &EVENTS.to_string(),
         "--rate",
@@ -32,8 +41,7 @@ fn outcome_with(misdeed: Misdeed) -> (Option<i32>, Outcome) {
         "--expect-drain",
         "--drain-timeout",
         "2",
-    ]);
-    fanout(&args, || fake.drain())
+    ])
 }
 
 fn complaints(misdeed: Misdeed) -> Vec<String> {
@@ -106,4 +114,34 @@ fn a_wrong_accept_key_is_no_connection() {
     assert_eq!(outcome.complaints, ["1 connections were not subscribed"]);
     let reason = "upgrade: the 101 lacks `Sec-WebSocket-Accept`, or has it wrong";
     assert_eq!(outcome.failures.get(reason), Some(&1), "{outcome:#?}");
+}
+
+#[test]
+fn a_refused_connection_is_tried_again() {
+    let misdeeds = vec![Misdeed::None, Misdeed::Refuses, Misdeed::None, Misdeed::None];
+    let (code, outcome) = outcome_of(misdeeds, "2");
+    assert_eq!((code, outcome.ok), (Some(0), true), "{outcome:#?}");
+    assert_eq!(outcome.connections.retries.get("refused with HTTP 503"), Some(&1));
+}
+
+#[test]
+fn a_connection_refused_to_the_last_attempt_is_given_up() {
+    let (code, outcome) = outcome_with(Misdeed::Refuses);
+    assert_eq!(code, Some(1));
+    assert_eq!(outcome.complaints, ["1 connections were not subscribed"]);
+    assert_eq!(outcome.failures.get("refused with HTTP 503"), Some(&1), "{outcome:#?}");
+}
+
+#[test]
+fn a_publisher_without_a_server_keeps_what_was_counted() {
+    let mut fake = Fake::start(vec![Misdeed::None; 3]);
+    // A port that was free a moment ago, and is not listened on.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    fake.control = format!("http://{}", closed.expect("loopback has ports"));
+    let (code, outcome) = fanout(&fanout_args(&fake, "1"), || fake.drain());
+    assert_eq!(code, Some(1));
+    assert_eq!(outcome.connections.subscribed, 3);
+    assert_eq!(outcome.drain.map(|drain| drain.endings.orderly), Some(3));
+    assert!(outcome.publishing.failure.is_some());
+    assert_eq!(outcome.complaints[1..], ["4 events were not accepted"]);
 }

@@ -80,6 +80,11 @@ impl Arena {
         self.len() == 0
     }
 
+    /// References to all stored frames; looks at every entry.
+    pub fn references(&self) -> usize {
+        self.entries.iter().map(|entry| entry.references as usize).sum()
+    }
+
     /// Gives memory back once nothing is stored any more, as after a burst.
     pub fn shrink_if_empty(&mut self) {
         const KEPT_ENTRIES: usize = 4096;

@@ -148,6 +148,13 @@ impl Session {
         }
     }
 
+    /// Nothing more is expected of the peer, and what is queued is the last that it gets: it
+    /// has as long for that as for the answer to a close frame.
+    pub fn begin_end(&mut self, now: Instant, timing: &Timing) {
+        self.phase = Phase::Ended;
+        self.deadlines.await_close(now, timing);
+    }
+
     /// Nothing more is expected of the peer: refused, or failed.
     pub fn end(&mut self) {
         self.phase = Phase::Ended;

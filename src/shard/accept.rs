@@ -10,7 +10,7 @@ use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome, Socket};
 use crate::session::Session;
-use crate::shard::connection::{Connection, Ending};
+use crate::shard::connection::Connection;
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 use crate::ws::Refusal;
@@ -18,6 +18,9 @@ use crate::ws::Refusal;
 /// Pause after accepting failed: long enough to cost nothing, short enough to recover
 /// within a second of a descriptor's release.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Slots kept for connections that are only told that there is no room.
+const TOLD_AT_ONCE_MAX: u32 = 64;
 
 /// The accepts that are kept outstanding.
 #[derive(Debug)]
@@ -82,40 +85,48 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn admit_socket(&mut self, socket: Socket, now: Instant) {
         let session = Session::new(self.settings.message, now, &self.settings.timing);
-        let held: u64 =
-            self.settings.all_stats.iter().map(|stats| stats.sockets_active.get()).sum();
-        let Ok(key) = self.connections.insert(Connection::new(socket, session, now)) else {
+        let held: u64 = self.settings.all_stats.iter().map(|stats| stats.sockets_admitted()).sum();
+        // The last slots are for telling clients that there is no room, instead of leaving them
+        // in the backlog of a listener that nobody accepts from.
+        let told_at_once = (self.settings.sockets_max / 8).min(TOLD_AT_ONCE_MAX) as usize;
+        let slots = self.settings.sockets_max as usize - told_at_once;
+        let is_refused =
+            held >= self.settings.connections_max as u64 || self.connections.len() >= slots;
+        let connection = Connection { is_refused, ..Connection::new(socket, session, now) };
+        let Ok(key) = self.connections.insert(connection) else {
             // Not reached: no more accepts are outstanding than slots are free.
             self.push(Kind::Close, Key { slot: u32::MAX, generation: 0 }, Op::Close(socket));
             return;
         };
         self.links.stats.sockets_active.add(1);
+        self.links.stats.sockets_refused.add(u64::from(is_refused));
         self.start_receiving(key);
         if self.drain.is_draining() {
-            self.refuse(key, "the server is shutting down; try again later");
-        } else if held >= self.settings.connections_max as u64 {
+            self.refuse(key, "the server is shutting down; try again later", now);
+        } else if is_refused {
             self.links.stats.connections_refused.add(1);
-            self.refuse(key, "the server holds as many connections as it may; try again later");
+            self.refuse(
+                key,
+                "the server holds as many connections as it may; try again later",
+                now,
+            );
         } else {
             self.schedule(key);
         }
     }
 
     /// Ends a connection that is not open yet with a 503, without waiting for its request.
-    pub(super) fn refuse(&mut self, key: Key, reason: &'static str) {
+    pub(super) fn refuse(&mut self, key: Key, reason: &'static str, now: Instant) {
         const SERVICE_UNAVAILABLE: u16 = 503;
         let refusal =
             Refusal::new(SERVICE_UNAVAILABLE, reason).retry_after(self.settings.retry_after_secs);
-        self.answer_refusal(key, &refusal);
+        self.answer_refusal(key, &refusal, now);
     }
 
     /// Ends a connection that is not open yet with an HTTP answer.
-    pub(super) fn answer_refusal(&mut self, key: Key, refusal: &Refusal) {
+    pub(super) fn answer_refusal(&mut self, key: Key, refusal: &Refusal, now: Instant) {
         self.links.stats.handshakes_refused.add(1);
         self.queue_control(key, Bytes::from(refusal.response()));
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.session.end();
-        connection.ending = connection.ending.max(Ending::AfterFlush);
-        self.mark_dirty(key);
+        self.end_after_flush(key, now);
     }
 }

@@ -64,7 +64,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// The peer's close frame gets its answer, behind nothing but what is in flight.
     pub(super) fn answer_close(&mut self, key: Key, code: Option<u16>, now: Instant) {
-        self.discard_outbox(key);
+        self.discard_backlog(key);
         let answer = close_frame(code.unwrap_or(CloseCode::Normal.code()), "");
         self.queue_past_limits(key, crate::queue::Lane::Control, Bytes::from(answer));
         self.count_closed(key);
@@ -74,10 +74,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Ends our direction when everything is sent.
     pub(super) fn end_after_flush(&mut self, key: Key, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.session.end();
+        // Bounds the flush, also where the peer takes a byte now and then.
+        connection.session.begin_end(now, &self.settings.timing);
         connection.ending = connection.ending.max(Ending::AfterFlush);
-        // Bounds the flush where the peer takes nothing; progress pushes it forward.
-        connection.session.handle_send_progress(now, &self.settings.timing);
         self.schedule(key);
         self.mark_dirty(key);
     }
@@ -157,6 +156,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if let Some(connection) = self.connections.remove(key) {
             debug_assert!(connection.ending == Ending::Closing && connection.outbox.is_none());
             self.links.stats.sockets_active.sub(1);
+            self.links.stats.sockets_refused.sub(u64::from(connection.is_refused));
         }
     }
 
@@ -207,7 +207,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     REQUEST_TIMEOUT,
                     "the request did not arrive in time; send it at once",
                 );
-                self.answer_refusal(key, &refusal);
+                self.answer_refusal(key, &refusal, now);
             }
             Timeout::HeartbeatMissed => {
                 stats.heartbeats_missed.add(1);

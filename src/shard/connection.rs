@@ -21,6 +21,10 @@ pub(super) struct Connection {
     pub ending: Ending,
     /// The handshake succeeded: counted as active.
     pub is_open: bool,
+    /// Something was handed to the driver: the answer to the handshake is on its way.
+    pub is_answered: bool,
+    /// Held only until it has been told that there is no room.
+    pub is_refused: bool,
     /// In the list of those to be flushed.
     pub is_dirty: bool,
     pub is_receiving: bool,
@@ -67,6 +71,8 @@ impl Connection {
             timer_tick: None,
             ending: Ending::No,
             is_open: false,
+            is_answered: false,
+            is_refused: false,
             is_dirty: false,
             is_receiving: false,
             is_sending: false,

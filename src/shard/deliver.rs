@@ -128,7 +128,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.links.stats.slow_consumers_closed.add(1);
         // What waits is given up: it would only stand between the client and the news that
         // it must reconnect.
-        self.discard_outbox(key);
+        self.discard_backlog(key);
         self.close(key, SLOW_CONSUMER, now);
     }
 }

@@ -43,7 +43,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         for key in keys {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             if connection.session.is_handshaking() {
-                self.refuse(key, "the server is shutting down; try again later");
+                self.refuse(key, "the server is shutting down; try again later", now);
             } else {
                 self.close(key, GOING_AWAY, now);
             }

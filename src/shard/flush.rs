@@ -9,7 +9,7 @@ use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
-use crate::queue::{Arena, FrameId, Outbox};
+use crate::queue::{Arena, FrameId, Lane, Outbox};
 use crate::shard::connection::{Ending, InFlight};
 use crate::shard::handler::Handler;
 use crate::shard::stats::{Histograms, ShardStats};
@@ -84,6 +84,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.in_flight = in_flight;
         connection.is_sending = true;
+        connection.is_answered = true;
         connection.session.handle_send_progress(now, &self.settings.timing);
         let socket = connection.socket;
         self.push(Kind::Send, key, Op::Send(socket, buf));
@@ -173,6 +174,24 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         {
             self.spare_outboxes.push(outbox);
         }
+    }
+
+    /// Throws away what waits for an open connection, but never the answer to its handshake,
+    /// without which nothing that follows makes sense.
+    pub(super) fn discard_backlog(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(outbox) = &mut connection.outbox else { return };
+        let before = outbox.bytes();
+        // The first thing that was queued, and on the first lane.
+        let answer = if connection.is_answered { None } else { outbox.pop() };
+        while let Some(id) = outbox.pop() {
+            self.arena.release(id);
+        }
+        if let Some(answer) = answer {
+            outbox.push_past_limits(Lane::Control, answer, self.arena.get(answer).bytes.len());
+        }
+        self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
+        self.return_outbox(key);
     }
 
     /// Throws away what waits for a connection.

@@ -13,6 +13,7 @@ mod drain;
 mod flush;
 mod handler;
 mod inbox;
+mod invariants;
 mod negotiation;
 mod receive;
 mod settings;

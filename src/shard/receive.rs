@@ -156,7 +156,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         match reaction {
             Reaction::Replied => self.take_replies(key, replies, now),
             Reaction::Upgrade(request) => self.upgrade(key, &request, replies, now),
-            Reaction::Refuse(refusal) => self.answer_refusal(key, &refusal),
+            Reaction::Refuse(refusal) => self.answer_refusal(key, &refusal, now),
             Reaction::Pong(pong) => self.queue_reply(key, pong, now),
             Reaction::Answer(code) => self.answer_close(key, code, now),
             Reaction::End => self.end_after_flush(key, now),
@@ -167,11 +167,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn upgrade(&mut self, key: Key, request: &Request, replies: &mut Replies, now: Instant) {
         if self.drain.is_draining() {
-            return self.refuse(key, "the server is shutting down; try again later");
+            return self.refuse(key, "the server is shutting down; try again later", now);
         }
         let subprotocol = match self.handler.admit(key, request) {
             Ok(subprotocol) => subprotocol,
-            Err(refusal) => return self.answer_refusal(key, &refusal),
+            Err(refusal) => return self.answer_refusal(key, &refusal, now),
         };
         self.queue_control(key, Bytes::from(request.accept(subprotocol)));
         let Some(connection) = self.connections.get_mut(key) else { return };

@@ -51,6 +51,8 @@ pub struct Cells {
     pub connections_active: Cell,
     /// Gauge: sockets held, handshakes included.
     pub sockets_active: Cell,
+    /// Gauge: of these, those held only until they have been told that there is no room.
+    pub sockets_refused: Cell,
     pub connections_opened: Cell,
     pub connections_closed: Cell,
     /// Gauge.
@@ -94,6 +96,14 @@ pub struct Cells {
     pub turn_nanos: Cell,
     /// Longest turn so far, in nanoseconds.
     pub turn_nanos_max: Cell,
+}
+
+impl Cells {
+    /// Sockets that count towards the limit of connections.
+    pub fn sockets_admitted(&self) -> u64 {
+        // Read one after the other while the shard writes: never below zero.
+        self.sockets_active.get().saturating_sub(self.sockets_refused.get())
+    }
 }
 
 /// Copies of a shard's histograms; nanoseconds.

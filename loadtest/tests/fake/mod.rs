@@ -17,6 +17,8 @@ use tungstenite::{Message, WebSocket};
 pub enum Misdeed {
     None,
     AnswersWrongKey,
+    /// With 503, to come back at once.
+    Refuses,
     SkipsSecondEvent,
     SkipsLastEvent,
     RepeatsSecondEvent,
@@ -88,6 +90,10 @@ fn tell_all(subscribers: &Subscribers, order: &Order) {
 
 fn serve(mut socket: TcpStream, misdeed: Misdeed, orders: &Receiver<Order>) {
     let Some(key) = read_key(&socket) else { return };
+    if misdeed == Misdeed::Refuses {
+        let refusal = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\n\r\n";
+        return socket.write_all(refusal).expect("the load tester listens");
+    }
     let mut accept = derive_accept_key(key.as_bytes());
     if misdeed == Misdeed::AnswersWrongKey {
         accept = derive_accept_key(accept.as_bytes());

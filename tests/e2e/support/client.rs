@@ -22,7 +22,7 @@ pub struct Client {
 pub struct Closed {
     /// From the close frame.
     pub code: u16,
-    /// What came before it, the last first to be looked at: usually `closing`.
+    /// What came before it.
     pub messages: Vec<Value>,
 }
 
@@ -81,7 +81,7 @@ impl Client {
         self.socket.send(message).expect("the connection takes a message");
     }
 
-    /// The next message, whatever it is; `None` once the server closed.
+    /// The next message, or the code with which the server closed.
     #[track_caller]
     fn next(&mut self) -> Result<Value, u16> {
         loop {

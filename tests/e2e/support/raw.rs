@@ -102,10 +102,17 @@ impl Raw {
     /// The next frame; none of the server's is fragmented.
     #[track_caller]
     pub fn next(&mut self) -> Sent {
-        let Some(frame) = self.frames.read(None).expect("a frame, or an orderly end") else {
-            return Sent::End;
-        };
-        match frame.header().opcode {
+        self.try_next().expect("a frame, or an orderly end")
+    }
+
+    /// The next frame.
+    ///
+    /// # Errors
+    /// When the connection was lost.
+    #[track_caller]
+    pub fn try_next(&mut self) -> tungstenite::Result<Sent> {
+        let Some(frame) = self.frames.read(None)? else { return Ok(Sent::End) };
+        Ok(match frame.header().opcode {
             OpCode::Data(Data::Text) => {
                 Sent::Message(serde_json::from_slice(frame.payload()).expect("JSON"))
             }
@@ -116,7 +123,7 @@ impl Raw {
                 Sent::Close(u16::from_be_bytes(*code))
             }
             other => panic!("not a frame of this server: {other:?}"),
-        }
+        })
     }
 
     /// The next message, past pings.

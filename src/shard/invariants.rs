@@ -1,0 +1,60 @@
+//! The bookkeeping, checked as a whole: for tests, between two turns.
+
+use crate::io::{Driver, Kind};
+use crate::shard::connection::{Ending, InFlight};
+use crate::shard::handler::Handler;
+use crate::shard::turn::Shard;
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Compares what is counted with what is there. Looks at every connection.
+    ///
+    /// # Panics
+    /// If the bookkeeping is wrong.
+    pub fn invariants(&self) {
+        let stats = &self.links.stats;
+        let (mut open, mut refused, mut waiting_bytes) = (0_u64, 0_u64, 0_u64);
+        let (mut references, mut dirty) = (0, 0);
+        for key in self.connections.keys() {
+            let connection = self.connections.get(key).expect("a key of the slab");
+            let in_flight = match &connection.in_flight {
+                InFlight::Nothing => 0,
+                InFlight::One(_) => 1,
+                InFlight::Many(ids) => ids.len(),
+            };
+            assert_eq!(connection.is_sending, in_flight > 0, "{key:?}: {connection:?}");
+            let outbox = connection.outbox.as_ref();
+            assert!(outbox.is_none_or(|outbox| !outbox.is_empty()), "{key:?}: {connection:?}");
+            if connection.ending >= Ending::HalfClosed {
+                assert!(outbox.is_none() && !connection.is_open, "{key:?}: {connection:?}");
+            } else {
+                let waits = outbox.is_some() || connection.ending == Ending::AfterFlush;
+                let is_served = connection.is_sending || connection.is_dirty;
+                assert!(!waits || is_served, "forgotten: {key:?}: {connection:?}");
+            }
+            open += u64::from(connection.is_open);
+            refused += u64::from(connection.is_refused);
+            waiting_bytes += outbox.map_or(0, |outbox| outbox.bytes() as u64);
+            references += in_flight + outbox.map_or(0, |outbox| outbox.messages());
+            dirty += usize::from(connection.is_dirty);
+        }
+        let is_live = |key: &&_| self.connections.get(**key).is_some();
+        assert_eq!(self.dirty.iter().filter(is_live).count(), dirty);
+        assert_eq!(self.arena.references(), references);
+        assert_eq!(stats.outbox_bytes.get(), waiting_bytes);
+        assert_eq!(stats.sockets_active.get(), self.connections.len() as u64);
+        assert_eq!(stats.sockets_refused.get(), refused);
+        assert_eq!(stats.connections_active.get(), open);
+        assert_eq!(stats.connections_opened.get() - stats.connections_closed.get(), open);
+        let subscriptions = stats.subscriptions_added.get() - stats.subscriptions_removed.get();
+        assert_eq!(stats.subscriptions_active.get(), subscriptions);
+    }
+
+    /// Whether nothing is left of any connection.
+    pub fn is_idle(&self) -> bool {
+        let is_of_a_connection = |kind| kind != Kind::Accept;
+        self.connections.is_empty()
+            && self.arena.is_empty()
+            && self.dirty.is_empty()
+            && !self.refused.iter().any(|(token, _)| is_of_a_connection(token.kind()))
+    }
+}

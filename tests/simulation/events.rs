@@ -1,0 +1,48 @@
+//! Events of every priority, small, with something to filter on.
+
+use alarmcast::event::{Priority, Publish};
+use alarmcast::protocol::parse_item;
+use serde_json::{Value, json};
+
+pub const SOURCES: [&str; 3] = ["api", "db", "edge"];
+
+fn publish(item: Value) -> Publish {
+    match parse_item(item, jiff::Timestamp::UNIX_EPOCH) {
+        Ok(publish) => publish,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn incident(severity: &str, source: &str) -> Value {
+    json!({
+        "id": "019ca8e1-9f40-7000-8000-0000000000aa", "severity": severity, "source": source,
+        "title": "Checkout is slow", "labels": {"team": source},
+    })
+}
+
+/// An event of this priority from this source.
+pub fn of(priority: Priority, source: &str) -> Publish {
+    publish(match priority {
+        Priority::Critical => {
+            json!({"event_type": "incident_created", "incident": incident("P0", source)})
+        }
+        Priority::High => {
+            json!({"event_type": "incident_created", "incident": incident("P1", source)})
+        }
+        Priority::Normal => {
+            json!({"event_type": "incident_resolved", "incident": incident("P2", source)})
+        }
+        Priority::Low => json!({
+            "event_type": "system_event", "category": source, "message": "m", "metadata": {},
+            "context": {"source": source},
+        }),
+    })
+}
+
+/// A low event of about this many bytes on the wire.
+pub fn of_bytes(bytes: usize) -> Publish {
+    publish(json!({
+        "event_type": "system_event", "category": "api", "message": "m".repeat(bytes),
+        "metadata": {},
+    }))
+}

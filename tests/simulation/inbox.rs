@@ -1,0 +1,67 @@
+//! Between the hub and a shard: bounds, wakes, and no event lost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use alarmcast::event::Priority;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::events;
+use crate::world::Plan;
+
+#[test]
+fn a_full_inbox_gives_the_event_back_and_wakes_the_hub_once_there_is_room() {
+    let mut plan = Plan::new(1);
+    plan.inbox_events_max = 2;
+    let mut world = plan.build();
+    let mut client = world.join_subscribed(json!({}));
+    world.publish(events::of(Priority::Low, "api"));
+    world.publish(events::of(Priority::Low, "api"));
+    let third = world.sequence(events::of(Priority::Low, "api"));
+    world.turn();
+    assert_eq!(world.hub_wakes.load(Ordering::Relaxed), 0, "nobody waited");
+    world.publish(events::of(Priority::Low, "api"));
+    world.publish(events::of(Priority::Low, "api"));
+    world.hub.park();
+    assert!(world.handle.push_event(Arc::clone(&third)).is_err());
+    world.turn();
+    assert_eq!(world.hub_wakes.load(Ordering::Relaxed), 1);
+    assert!(world.handle.push_event(third).is_ok());
+    world.settle(&mut [&mut client]);
+    assert_eq!(client.seqs(), [1, 2, 4, 5, 3]);
+}
+
+#[test]
+fn a_turn_takes_no_more_events_than_its_budget_and_the_next_one_does_not_sleep() {
+    let mut plan = Plan::new(2);
+    plan.settings.turn_deliveries_max = 2;
+    let mut world = plan.build();
+    let mut client = world.join_subscribed(json!({}));
+    let before = world.now();
+    for _ in 0..6 {
+        world.publish(events::of(Priority::Low, "api"));
+    }
+    for turn in 1..=6 {
+        world.turn_freely();
+        let (waiting, _) = world.handle.inbox_usage();
+        assert_eq!(waiting, 6 - turn, "one event costs itself and its delivery");
+    }
+    assert_eq!(world.now(), before);
+    world.settle(&mut [&mut client]);
+    assert_eq!(client.seqs().len(), 6);
+}
+
+#[test]
+fn histograms_are_answered_with_what_was_measured() {
+    let mut world = Plan::new(3).build();
+    let mut client = world.join_subscribed(json!({}));
+    world.publish(events::of(Priority::Critical, "api"));
+    world.settle(&mut [&mut client]);
+    let (answer, mut answered) = oneshot::channel();
+    world.handle.request(alarmcast::shard::Request::Histograms(answer)).expect("room");
+    world.turn();
+    let histograms = answered.try_recv().expect("an answer");
+    assert_eq!(histograms.delivery[Priority::Critical.index()].len(), 1);
+    assert_eq!(histograms.delivery[Priority::Low.index()].len(), 0);
+}

@@ -1,0 +1,236 @@
+//! A shard on a simulated network, stepped by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use alarmcast::base::clock::{Clock, Instant};
+use alarmcast::event::Publish;
+use alarmcast::io::sim::{Faults, SimDriver, SimListener, SimNet};
+use alarmcast::io::{Driver, DriverConfig, Waker};
+use alarmcast::protocol::Encoded;
+use alarmcast::queue::Limits;
+use alarmcast::session::Timing;
+use alarmcast::session::rate::Rate;
+use alarmcast::shard::stats::ShardStats;
+use alarmcast::shard::{
+    Handle, Handler, Inbox, Links, Request, Settings, Shard, StreamHandler, StreamSettings,
+};
+use alarmcast::stream::{Sequenced, Sequencer};
+use alarmcast::ws;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::client::{Client, request};
+
+pub const SUBSCRIPTIONS_MAX: usize = 4;
+
+/// What a world is built with.
+pub struct Plan {
+    pub seed: u64,
+    pub faults: Faults,
+    pub settings: Settings,
+    pub inbox_events_max: usize,
+}
+
+impl Plan {
+    pub fn new(seed: u64) -> Self {
+        Self { seed, faults: Faults::none(), settings: settings(), inbox_events_max: 4096 }
+    }
+
+    pub fn build(self) -> World<StreamHandler> {
+        self.build_with(|stream, clock, stats| StreamHandler::new(stream, clock, stats))
+    }
+
+    pub fn build_with<H: Handler>(
+        self,
+        handler: impl FnOnce(StreamSettings, Clock, Arc<ShardStats>) -> H,
+    ) -> World<H> {
+        let Self { seed, faults, mut settings, inbox_events_max } = self;
+        let net = SimNet::new(seed, faults);
+        let config = DriverConfig {
+            sockets_max: settings.sockets_max,
+            accepts: settings.accepts as usize,
+            recv_buffers: 16,
+            recv_buffer_bytes: 1024,
+            ..DriverConfig::default()
+        };
+        let driver = net.driver(&config);
+        let listener = driver.listener();
+        let stats = Arc::new(ShardStats::default());
+        settings.all_stats = vec![Arc::clone(&stats)];
+        let inbox = Arc::new(Inbox::new(inbox_events_max));
+        let handle = Handle::new(0, "sim", Arc::clone(&stats), Arc::clone(&inbox), driver.waker());
+        let hub_wakes = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&hub_wakes);
+        let hub = Waker::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let handler = handler(stream_settings(), net.clock(), Arc::clone(&stats));
+        let links = Links { inbox, stats: Arc::clone(&stats), hub: hub.clone() };
+        let shard = Shard::new(driver, handler, net.clock(), settings, links);
+        let sequencer = Sequencer::new("sim".to_owned());
+        World { net, listener, shard, handle, stats, hub, hub_wakes, sequencer, is_running: true }
+    }
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        sockets_max: 64,
+        connections_max: 48,
+        accepts: 4,
+        outbox: Limits { messages_max: 1000, bytes_max: 1024 * 1024 },
+        send_bytes_max: 8 * 1024,
+        message: ws::Limits { message_bytes_max: 16 * 1024, fragments_max: 16 },
+        timing: Timing {
+            handshake: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_secs(30),
+            heartbeat_timeout: Duration::from_secs(30),
+            idle: Duration::from_secs(300),
+            write: Duration::from_secs(10),
+            close: Duration::from_secs(5),
+            end: Duration::from_secs(1),
+        },
+        retry_after_secs: 5,
+        turn_deliveries_max: 65_536,
+        turn_sends_max: 2_048,
+        all_stats: Vec::new(),
+    }
+}
+
+fn stream_settings() -> StreamSettings {
+    let unlimited = Rate { per_second: 0, burst: 0 };
+    StreamSettings {
+        path: "/ws".to_owned(),
+        epoch: "sim".to_owned(),
+        message_bytes_max: 16 * 1024,
+        subscriptions_max: SUBSCRIPTIONS_MAX,
+        message_rate: unlimited,
+        subscription_rate: unlimited,
+        heartbeat_interval: Duration::from_secs(30),
+    }
+}
+
+pub struct World<H> {
+    pub net: SimNet,
+    listener: SimListener,
+    pub shard: Shard<SimDriver, H>,
+    pub handle: Handle,
+    pub stats: Arc<ShardStats>,
+    pub hub: Waker,
+    pub hub_wakes: Arc<AtomicUsize>,
+    sequencer: Sequencer,
+    /// The shard has not ended.
+    pub is_running: bool,
+}
+
+impl<H: Handler> World<H> {
+    pub fn now(&self) -> Instant {
+        self.net.clock().now()
+    }
+
+    /// A connection on which nothing was said yet.
+    pub fn connect(&self) -> Client {
+        Client::new(self.net.connect(self.listener))
+    }
+
+    /// A connection with its request sent.
+    pub fn knock(&self) -> Client {
+        let mut client = self.connect();
+        client.send_raw(request("/ws").as_bytes());
+        client
+    }
+
+    /// An open connection.
+    pub fn join(&mut self) -> Client {
+        let mut client = self.knock();
+        self.settle(&mut [&mut client]);
+        assert_eq!(client.status(), Some(101));
+        assert_eq!(client.count("welcome"), 1);
+        client
+    }
+
+    /// An open connection with one subscription.
+    pub fn join_subscribed(&mut self, filters: serde_json::Value) -> Client {
+        let mut client = self.join();
+        client.subscribe("all", filters);
+        self.settle(&mut [&mut client]);
+        assert_eq!(client.count("subscribed"), 1);
+        client
+    }
+
+    pub fn sequence(&mut self, publish: Publish) -> Arc<Encoded> {
+        let clock = self.net.clock();
+        let id = Uuid::from_u128(u128::from(self.sequencer.newest()) + 1);
+        match self.sequencer.sequence(publish, clock.now(), clock.wall(), id) {
+            Sequenced::New(event) => Arc::new(Encoded::new(*event)),
+            Sequenced::Duplicate { .. } => panic!("no keys are used"),
+        }
+    }
+
+    /// Puts an event into the inbox; its sequence number.
+    pub fn publish(&mut self, publish: Publish) -> u64 {
+        let event = self.sequence(publish);
+        let seq = event.event.seq;
+        assert!(self.handle.push_event(event).is_ok(), "the inbox has room");
+        self.handle.wake();
+        seq
+    }
+
+    pub fn drain(&self, timeout: Duration) {
+        let deadline = self.now() + timeout;
+        self.handle.request(Request::Drain { deadline }).expect("room for a request");
+    }
+
+    /// One turn in which no time passes: a request that waits keeps the shard from waiting.
+    pub fn turn(&mut self) {
+        if self.is_running {
+            let (answer, _) = oneshot::channel();
+            let _ = self.handle.request(Request::Histograms(answer));
+            self.turn_freely();
+        }
+    }
+
+    /// One turn that may let time pass to whatever comes next.
+    pub fn turn_freely(&mut self) {
+        if self.is_running {
+            self.is_running = self.shard.turn().expect("the driver goes on");
+            self.shard.invariants();
+        }
+    }
+
+    /// Turns and reads until nothing more happens without time passing.
+    pub fn settle(&mut self, clients: &mut [&mut Client]) {
+        for _ in 0..12 {
+            self.turn();
+            clients.iter_mut().for_each(|client| client.pump());
+        }
+    }
+
+    /// Lets so much time pass, in steps, while the clients do their part.
+    pub fn pass(&mut self, time: Duration, clients: &mut [&mut Client]) {
+        const STEP: Duration = Duration::from_millis(50);
+        let until = self.now() + time;
+        while self.now() < until {
+            self.net.clock().advance(STEP.min(until.since(self.now())));
+            for _ in 0..2 {
+                self.turn();
+                clients.iter_mut().for_each(|client| client.pump());
+            }
+        }
+    }
+
+    /// Lets time pass until everything of the connections is gone, and checks that it is.
+    pub fn end(&mut self, limit: Duration, clients: &mut [&mut Client]) {
+        let until = self.now() + limit;
+        while !self.shard.is_idle() && self.now() < until {
+            self.pass(Duration::from_millis(50), clients);
+        }
+        self.shard.invariants();
+        assert!(self.shard.is_idle(), "something is left: {:?}", self.stats);
+        assert_eq!(self.stats.subscriptions_active.get(), 0);
+        assert_eq!(self.stats.connections_active.get(), 0);
+        assert_eq!(self.stats.sockets_active.get(), 0);
+        assert_eq!(self.stats.outbox_bytes.get(), 0);
+    }
+}
