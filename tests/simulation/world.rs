@@ -39,7 +39,7 @@ impl Plan {
     }
 
     pub fn build(self) -> World<StreamHandler> {
-        self.build_with(|stream, clock, stats| StreamHandler::new(stream, clock, stats))
+        self.build_with(StreamHandler::new)
     }
 
     pub fn build_with<H: Handler>(
