@@ -83,7 +83,9 @@ impl Hub {
         self.drain(&fanout);
         while self.lifecycle.stage() < Stage::Stopped {
             self.refuse_late();
-            self.parking.park_unless(|| !self.ingest.is_empty());
+            self.parking.park_unless(|| {
+                !self.ingest.is_empty() || self.lifecycle.stage() == Stage::Stopped
+            });
         }
         self.refuse_late();
     }
@@ -159,5 +161,14 @@ impl Hub {
             self.stats.count_draining(batch.events.len());
             let _ = batch.answer.send(Err(PublishError::Draining { retry_after: RETRY_AFTER }));
         }
+    }
+}
+
+impl Drop for Hub {
+    /// Nobody sequences any more, also when the hub panicked: who waits is told by the end of
+    /// its channel, who comes later by the lifecycle.
+    fn drop(&mut self) {
+        self.lifecycle.advance(Stage::Stopped);
+        while self.ingest.pop().is_some() {}
     }
 }

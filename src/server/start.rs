@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -78,8 +79,16 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
         driver: decision.name.as_str(),
         driver_fallback_reason: decision.fallback_reason,
     };
-    let hub_shards = shards.clone();
-    threads.push(("hub", spawn("hub", move || hub.run(hub_shards))?));
+    let (hub_shards, hub_stopper) = (shards.clone(), stopper.clone());
+    let run_hub = move || {
+        let result = unpanicked(|| Ok(hub.run(hub_shards)));
+        result.unwrap_or_else(|error| {
+            // Shards without a hub would serve clients that never hear anything again.
+            hub_stopper.force();
+            panic!("{error}");
+        });
+    };
+    threads.push(("hub", spawn("hub", run_hub)?));
     let control =
         spawn("control", move || serve_control(control_listener, context, control_stopped))?;
     lifecycle.advance(Stage::Serving);
@@ -101,6 +110,14 @@ fn spawn<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Error> {
     std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Thread)
+}
+
+/// What `body` comes to, its panic being a failure like others: the thread has something to
+/// tell before it ends. The panic itself was reported by the hook.
+fn unpanicked<T>(body: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    // Nothing that the body owned is looked at afterwards.
+    catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|_| Err(io::Error::other("panicked; this is a bug")))
 }
 
 fn listen(config: &Config, shard_count: usize) -> Result<Vec<TcpListener>, Error> {
@@ -216,12 +233,19 @@ impl ShardPlan {
                 if let Some(core) = core {
                     pin_to(core);
                 }
-                let result = plan.run(index, listener, &born);
+                let result = unpanicked(|| plan.run(index, listener, &born));
                 // The server may have given up on its shards already.
                 let _ = ended.send(ShardEnd { index, result });
             })?;
             threads.push(("a shard", thread));
-            shards.push(await_birth(index, &birth)?);
+            match await_birth(index, &birth) {
+                Ok(handle) => shards.push(handle),
+                Err(error) => {
+                    // Those that live already would serve on without a server.
+                    shards.iter().for_each(Handle::force);
+                    return Err(error);
+                }
+            }
         }
         Ok((shards, threads))
     }
@@ -346,5 +370,20 @@ fn stream_settings(config: &Config, epoch: String) -> StreamSettings {
             burst: limits.subscription_changes_burst,
         },
         heartbeat_interval: Duration::from_secs(config.session.heartbeat_interval_secs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_on_a_thread_is_a_failure_that_can_be_reported() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let panicked: io::Result<()> = unpanicked(|| panic!("as planned"));
+        std::panic::set_hook(hook);
+        assert!(panicked.unwrap_err().to_string().contains("bug"));
+        assert_eq!(unpanicked(|| Ok(7)).unwrap(), 7);
     }
 }
