@@ -69,7 +69,7 @@ pub fn parse_item(value: Value, now: jiff::Timestamp) -> Result<Publish, Publish
     let (event, place) = if is_envelope { (open(item)?, "event") } else { (item, "") };
     let payload =
         Payload::from_published(event, now).map_err(|error| invalid(error.within(place)))?;
-    check_size(place, encoded_bytes(&payload))?;
+    check_size(place, encoded_bytes(&payload, json_bytes(&payload)))?;
     Ok(Publish { payload, context, idempotency_key })
 }
 
@@ -83,7 +83,7 @@ pub fn check(publish: &Publish) -> Result<(), PublishItemError> {
         Ok(text) => text,
         Err(error) => return Err(invalid_at("", &error.to_string())),
     };
-    check_size("", text.len().max(encoded_bytes(&publish.payload)))?;
+    check_size("", encoded_bytes(&publish.payload, text.len()))?;
     let value = json::parse(&text, NESTING_DEPTH_MAX).map_err(invalid)?;
     let Value::Object(object) = value else { unreachable!("a payload is an object") };
     Payload::from_object(object).map_err(invalid)?;
@@ -136,24 +136,28 @@ fn open(mut envelope: Map<String, Value>) -> Result<Map<String, Value>, PublishI
     }
 }
 
-/// The size that subscribers are sent, in the encoding that makes it larger. It is
-/// bounded beside the size that was received, because defaults and numbers may be
-/// written longer.
-fn encoded_bytes(payload: &Payload) -> usize {
-    /// What MessagePack needs more of than JSON is numbers such as `0.5`: 9 bytes, where
+/// The size that subscribers are sent, in the encoding that makes it larger, of a payload
+/// that is `json_bytes` long in JSON. It is bounded beside the size that was received,
+/// because defaults and numbers may be written longer.
+fn encoded_bytes(payload: &Payload, json_bytes: usize) -> usize {
+    /// What `MessagePack` needs more of than JSON is numbers such as `0.5`: 9 bytes, where
     /// JSON has 3 and a comma.
     const GROWTH_MAX: usize = 3;
+    if json_bytes <= PUBLISHED_EVENT_BYTES_MAX / GROWTH_MAX {
+        return json_bytes;
+    }
+    let mut packed = Counter(0);
+    msgpack::write(&mut packed, payload);
+    json_bytes.max(packed.0)
+}
+
+fn json_bytes(payload: &Payload) -> usize {
     let mut json = Counter(0);
     if let Err(error) = serde_json::to_writer(&mut json, payload) {
         // A counter takes every byte, and no payload has keys other than strings.
         unreachable!("a payload is JSON: {error}");
     }
-    if json.0 <= PUBLISHED_EVENT_BYTES_MAX / GROWTH_MAX {
-        return json.0;
-    }
-    let mut packed = Counter(0);
-    msgpack::write(&mut packed, payload);
-    json.0.max(packed.0)
+    json.0
 }
 
 /// Counts what is written.

@@ -253,6 +253,15 @@ fn what_would_be_sent_is_bounded_beside_what_was_received() {
     let error = parse_bytes(text.as_bytes(), now()).unwrap_err();
     assert_eq!(error.code, ErrorCode::MessageTooLarge);
 
+    // 4 bytes each in JSON, 9 in MessagePack.
+    let halves = |count| large(json!(vec![0.5; count]));
+    assert!(publish(&halves(PUBLISHED_EVENT_BYTES_MAX / 9 - 100)).is_ok());
+    let item = halves(PUBLISHED_EVENT_BYTES_MAX / 9);
+    assert_eq!(parse_item(item.clone(), now()).unwrap_err().code, ErrorCode::MessageTooLarge);
+    let Value::Object(fields) = item else { unreachable!() };
+    let built = Publish::from(Payload::from_object(fields).unwrap());
+    assert_eq!(check(&built).unwrap_err().code, ErrorCode::MessageTooLarge);
+
     let event = json!({"event_type": "system_event", "category": "c", "message": "m"});
     let source = "x".repeat(PUBLISHED_EVENT_BYTES_MAX);
     let item = json!({"event": event, "context": {"source": source}});

@@ -81,7 +81,10 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
     };
     let (hub_shards, hub_stopper) = (shards.clone(), stopper.clone());
     let run_hub = move || {
-        let result = unpanicked(|| Ok(hub.run(hub_shards)));
+        let result = unpanicked(|| {
+            hub.run(hub_shards);
+            Ok(())
+        });
         result.unwrap_or_else(|error| {
             // Shards without a hub would serve clients that never hear anything again.
             hub_stopper.force();
