@@ -71,6 +71,8 @@ impl Hub {
     /// Runs until the server has stopped. When the server drains, everything that was
     /// taken is handed to the shards first, then they are told to drain.
     pub fn run(mut self, shards: Vec<Handle>) {
+        let _running =
+            Running { ingest: Arc::clone(&self.ingest), lifecycle: self.lifecycle.clone() };
         let fanout = Fanout::new(shards);
         while !self.is_draining_done() {
             match self.ingest.pop() {
@@ -164,7 +166,13 @@ impl Hub {
     }
 }
 
-impl Drop for Hub {
+/// Lives as long as the hub runs.
+struct Running {
+    ingest: Arc<Ingest>,
+    lifecycle: Lifecycle,
+}
+
+impl Drop for Running {
     /// Nobody sequences any more, also when the hub panicked: who waits is told by the end of
     /// its channel, who comes later by the lifecycle.
     fn drop(&mut self) {

@@ -30,6 +30,8 @@ pub struct Inbox {
     /// The hub found `events` full and waits for room.
     starved: AtomicBool,
     forced: AtomicBool,
+    /// Nobody reads any more.
+    ended: AtomicBool,
 }
 
 impl Inbox {
@@ -39,6 +41,7 @@ impl Inbox {
             requests: ArrayQueue::new(limits::INBOX_REQUESTS_MAX),
             starved: AtomicBool::new(false),
             forced: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +73,20 @@ impl Inbox {
     /// Whether the shard shall end at once, whatever is still queued.
     pub fn is_forced(&self) -> bool {
         self.forced.load(Ordering::Acquire)
+    }
+
+    /// The shard has ended: who asked it for something hears so by the end of its channel.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.drop_requests_if_ended();
+    }
+
+    fn drop_requests_if_ended(&self) {
+        // Called after the push of a request and after the end: either one sees the other.
+        fence(Ordering::SeqCst);
+        if self.ended.load(Ordering::Relaxed) {
+            while self.requests.pop().is_some() {}
+        }
     }
 
     /// True once after the hub was refused and there is room again: it wants a wake.
@@ -128,12 +145,13 @@ impl Handle {
         histograms.await.ok()
     }
 
-    /// Queues a request and wakes the shard.
+    /// Queues a request and wakes the shard. One that has ended drops it.
     ///
     /// # Errors
     /// Gives the request back when too many wait already.
     pub fn request(&self, request: Request) -> Result<(), Request> {
         self.inbox.requests.push(request)?;
+        self.inbox.drop_requests_if_ended();
         self.waker.wake();
         Ok(())
     }

@@ -195,6 +195,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 }
 
+impl<D, H> Drop for Shard<D, H> {
+    fn drop(&mut self) {
+        self.links.inbox.end();
+    }
+}
+
 /// A failed operation's terminal completion, whatever it was.
 pub(super) fn is_terminal(outcome: &Outcome) -> bool {
     !matches!(outcome, Outcome::Received { more: true, .. })

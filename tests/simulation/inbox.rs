@@ -65,3 +65,20 @@ fn histograms_are_answered_with_what_was_measured() {
     assert_eq!(histograms.delivery[Priority::Critical.index()].len(), 1);
     assert_eq!(histograms.delivery[Priority::Low.index()].len(), 0);
 }
+
+#[test]
+fn who_asks_a_shard_that_has_ended_is_not_left_waiting() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut world = Plan::new(4).build();
+    let (answer, waiting) = oneshot::channel();
+    world.handle.force();
+    world.turn_freely();
+    assert!(!world.is_running);
+    world.handle.request(alarmcast::shard::Request::Histograms(answer)).expect("room");
+    let handle = world.handle.clone();
+    drop(world);
+    assert!(runtime.block_on(waiting).is_err());
+    for _ in 0..200 {
+        assert!(runtime.block_on(handle.histograms()).is_none());
+    }
+}
