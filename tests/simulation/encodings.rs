@@ -62,3 +62,37 @@ fn a_slot_forgets_the_encoding_of_the_connection_before() {
         world.end(Duration::from_secs(5), &mut [&mut client]);
     }
 }
+
+#[test]
+fn an_event_is_stored_once_for_each_encoding_that_is_spoken_here() {
+    const EVENTS: usize = 50;
+    for (targets, encodings) in [
+        (["/ws", "/ws", "/ws"], 1),
+        (["/ws?encoding=msgpack"; 3], 1),
+        (["/ws", "/ws?encoding=msgpack", "/ws"], 2),
+    ] {
+        let mut plan = Plan::new(3);
+        plan.faults.socket_buffer_bytes = 1024;
+        plan.settings.send_bytes_max = 512;
+        let mut world = plan.build();
+        let mut clients = targets.map(|target| {
+            let mut client = world.connect();
+            client.is_packed = target.ends_with("msgpack");
+            client.send_raw(request(target).as_bytes());
+            client
+        });
+        world.settle(&mut clients.iter_mut().collect::<Vec<_>>());
+        clients.iter_mut().for_each(|client| client.subscribe("all", json!({})));
+        world.settle(&mut clients.iter_mut().collect::<Vec<_>>());
+        clients.iter_mut().for_each(|client| client.read_bytes = 0);
+        assert_eq!(world.shard.frames_stored(), 0);
+        for _ in 0..EVENTS {
+            world.publish(events::of(Priority::Low, "api"));
+        }
+        world.turn();
+        // A few may be on their way already.
+        let stored = world.shard.frames_stored();
+        let expected = EVENTS * encodings;
+        assert!((expected - EVENTS / 5..=expected).contains(&stored), "{stored} of {expected}");
+    }
+}
