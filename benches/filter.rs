@@ -6,7 +6,7 @@ use std::hint::black_box;
 use alarmcast::base::clock::Instant;
 use alarmcast::event::{Event, Publish};
 use alarmcast::filter::{Filter, FilterSpec, Index};
-use alarmcast::protocol::{Encoded, parse_bytes};
+use alarmcast::protocol::{Encoded, Encoding, msgpack, parse_bytes, parse_msgpack};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
@@ -144,21 +144,29 @@ fn subscribing(criterion: &mut Criterion) {
 
 fn encoding(criterion: &mut Criterion) {
     let event = event();
-    let bytes = Encoded::new(event.clone()).json().len() as u64;
     let mut bench = criterion.benchmark_group("event");
-    bench.throughput(Throughput::Bytes(bytes));
-    bench.bench_function("encode", |bencher| {
-        bencher.iter_batched_ref(
-            || Encoded::new(event.clone()),
-            |encoded| encoded.json().len(),
-            BatchSize::SmallInput,
-        );
-    });
+    for encoding in Encoding::ALL {
+        let bytes = Encoded::new(event.clone()).frame(encoding).len() as u64;
+        bench.throughput(Throughput::Bytes(bytes));
+        bench.bench_function(BenchmarkId::new("encode", encoding), |bencher| {
+            bencher.iter_batched_ref(
+                || Encoded::new(event.clone()),
+                |encoded| encoded.frame(encoding).len(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
     let item = item();
     bench.throughput(Throughput::Bytes(item.len() as u64));
-    bench.bench_function("parse", |bencher| {
+    bench.bench_function(BenchmarkId::new("parse", Encoding::Json), |bencher| {
         bencher
             .iter(|| parse_bytes(black_box(item.as_bytes()), jiff::Timestamp::UNIX_EPOCH).is_ok());
+    });
+    let value: Value = serde_json::from_str(&item).unwrap_or_default();
+    let item = msgpack::to_vec(&value);
+    bench.throughput(Throughput::Bytes(item.len() as u64));
+    bench.bench_function(BenchmarkId::new("parse", Encoding::MessagePack), |bencher| {
+        bencher.iter(|| parse_msgpack(black_box(&item), jiff::Timestamp::UNIX_EPOCH).is_ok());
     });
     bench.finish();
 }

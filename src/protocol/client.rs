@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{ErrorCode, MessageError, json};
+use super::{ErrorCode, MessageError, json, msgpack};
 use crate::base::limits::{NESTING_DEPTH_MAX, SUBSCRIPTION_ID_BYTES_MAX};
 use crate::event::{FieldError, shortened};
 use crate::filter::{Filter, FilterSpec};
@@ -52,9 +52,20 @@ const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated 
 /// # Errors
 /// The answer to send; the connection goes on.
 pub fn decode(text: &str) -> Result<ClientMessage, MessageError> {
-    let value = json::parse(text.as_bytes(), NESTING_DEPTH_MAX).map_err(invalid)?;
+    decode_value(json::parse(text.as_bytes(), NESTING_DEPTH_MAX).map_err(invalid)?)
+}
+
+/// Reads one binary message, as [`decode`] reads a text.
+///
+/// # Errors
+/// The answer to send; the connection goes on.
+pub fn decode_msgpack(bytes: &[u8]) -> Result<ClientMessage, MessageError> {
+    decode_value(msgpack::parse(bytes, NESTING_DEPTH_MAX).map_err(invalid)?)
+}
+
+fn decode_value(value: Value) -> Result<ClientMessage, MessageError> {
     let Value::Object(mut object) = value else {
-        return Err(MessageError::new(ErrorCode::InvalidMessage, "a message is a JSON object"));
+        return Err(MessageError::new(ErrorCode::InvalidMessage, "a message is an object"));
     };
     let subscription_id = match object.get("subscription_id") {
         Some(Value::String(id)) if is_valid_subscription_id(id) => Some(id.clone()),

@@ -7,9 +7,11 @@ use bytes::Bytes;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
+use crate::event::Event;
 use crate::io::Driver;
+use crate::protocol::Encoding;
 use crate::protocol::encoded::Encoded;
-use crate::queue::{Frame, FrameId, Lane, Pushed};
+use crate::queue::{Arena, Frame, FrameId, Lane, Pushed};
 use crate::shard::close::SLOW_CONSUMER;
 use crate::shard::connection::Ending;
 use crate::shard::handler::Handler;
@@ -44,18 +46,20 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn deliver(&mut self, event: &Arc<Encoded>, now: Instant) -> usize {
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
-        let bytes = self.handler.matching(event, &mut matched);
+        self.handler.matching(event, &mut matched);
         let filtered = self.handler.interested().saturating_sub(matched.len());
         self.links.stats.events_filtered.add(filtered as u64);
-        if !matched.is_empty() {
-            let priority = event.event.priority;
-            let frame =
-                Frame { bytes: Rc::new(bytes), event: Some((priority, event.event.accepted_at)) };
-            let frame_bytes = frame.bytes.len();
-            let id = self.arena.insert(frame);
-            for &slot in &matched {
-                self.queue_event(slot, Lane::from(priority), id, frame_bytes, now);
-            }
+        let lane = Lane::from(event.event.priority);
+        // One entry for each encoding that somebody here speaks.
+        let mut stored = [None; Encoding::ALL.len()];
+        for &slot in &matched {
+            let encoding = self.handler.encoding(slot);
+            let arena = &mut self.arena;
+            let (id, bytes) = *stored[encoding.index()]
+                .get_or_insert_with(|| store_event(arena, event, encoding));
+            self.queue_event(slot, lane, id, bytes, now);
+        }
+        for (id, _) in stored.into_iter().flatten() {
             self.arena.release(id);
         }
         let count = matched.len();
@@ -127,4 +131,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.discard_backlog(key);
         self.close(key, SLOW_CONSUMER, now);
     }
+}
+
+/// Puts an event's frame into the arena, with a reference of the caller's; gives its size too.
+fn store_event(arena: &mut Arena, event: &Encoded, encoding: Encoding) -> (FrameId, usize) {
+    let bytes = event.frame(encoding).clone();
+    let frame_bytes = bytes.len();
+    let Event { priority, accepted_at, .. } = event.event;
+    let frame = Frame { bytes: Rc::new(bytes), event: Some((priority, accepted_at)) };
+    (arena.insert(frame), frame_bytes)
 }

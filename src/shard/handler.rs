@@ -7,18 +7,19 @@ use bytes::Bytes;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
-use crate::protocol::CloseCode;
 use crate::protocol::encoded::Encoded;
+use crate::protocol::{CloseCode, Encoding};
 use crate::ws::{Refusal, Request};
 
 /// Speaks a protocol over a shard's connections. Connections are named by slab keys;
 /// `slot` alone names one while it is open.
 pub trait Handler {
-    /// Judges a valid upgrade request: the subprotocol to answer with, or a refusal.
+    /// Judges a valid upgrade request: the subprotocol to answer with, or a refusal. What
+    /// is admitted is opened next.
     ///
     /// # Errors
     /// The refusal is sent and the connection ends.
-    fn admit(&mut self, request: &Request) -> Result<Option<&'static str>, Refusal>;
+    fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal>;
 
     /// The connection is open.
     fn opened(&mut self, key: Key, now: Instant, replies: &mut Replies);
@@ -32,9 +33,11 @@ pub trait Handler {
     /// The last message before the server closes a connection, as a complete frame.
     fn closing(&mut self, key: Key, close: &Close) -> Option<Bytes>;
 
-    /// Appends the slots of the connections that want the event, each once, and gives
-    /// the frame that they get.
-    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes;
+    /// Appends the slots of the connections that want the event, each once.
+    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>);
+
+    /// What an open connection speaks: it gets the events' frames of that encoding.
+    fn encoding(&self, slot: u32) -> Encoding;
 
     /// Open connections that want any events at all.
     fn interested(&self) -> usize;

@@ -169,7 +169,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if self.drain.is_draining() {
             return self.refuse(key, "the server is shutting down; try again later", now);
         }
-        let subprotocol = match self.handler.admit(request) {
+        let subprotocol = match self.handler.admit(key, request) {
             Ok(subprotocol) => subprotocol,
             Err(refusal) => return self.answer_refusal(key, &refusal, now),
         };

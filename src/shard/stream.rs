@@ -16,14 +16,12 @@ use crate::filter::{Filter, FilterSpec, Index, SubscriptionKey};
 use crate::protocol::client::{self, ClientMessage};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{self, ServerMessage, Welcome};
-use crate::protocol::{ErrorCode, MessageError};
+use crate::protocol::{Encoding, ErrorCode, MessageError};
 use crate::session::rate::{Bucket, Rate};
 use crate::shard::handler::{Close, Handler, Message, Replies};
+use crate::shard::negotiation::negotiate;
 use crate::shard::stats::ShardStats;
 use crate::ws::{Refusal, Request};
-
-/// JSON in text frames, also what is spoken where no subprotocol is offered.
-const SUBPROTOCOL_JSON: &str = "alarmcast.v1.json";
 
 /// What the stream's handler must know at its start.
 #[derive(Clone, Debug)]
@@ -45,6 +43,8 @@ pub struct StreamHandler {
     stats: Arc<ShardStats>,
     /// By the connection's slot; there while it is open.
     clients: Vec<Option<Box<Client>>>,
+    /// By the connection's slot: looked at for each delivery.
+    encodings: Vec<Encoding>,
     index: Index,
     /// The newest event that this shard has seen: what a new client's welcome names.
     newest_seq: u64,
@@ -66,13 +66,14 @@ impl StreamHandler {
             clock,
             stats,
             clients: Vec::new(),
+            encodings: Vec::new(),
             index: Index::new(),
             newest_seq: 0,
             spread: RandomState::default(),
         }
     }
 
-    fn welcome(&self) -> Bytes {
+    fn welcome(&self, encoding: Encoding) -> Bytes {
         let now = self.clock.wall();
         let session_id = session_id(now).to_string();
         let settings = &self.settings;
@@ -86,7 +87,7 @@ impl StreamHandler {
         let heartbeat = settings.heartbeat_interval.as_secs();
         let welcome =
             Welcome::new(&session_id, now, &settings.epoch, self.newest_seq, heartbeat, limits);
-        ServerMessage::Welcome(welcome).encode()
+        ServerMessage::Welcome(welcome).encode(encoding)
     }
 
     fn answer(
@@ -95,6 +96,7 @@ impl StreamHandler {
         message: ClientMessage,
         now: Instant,
     ) -> Result<Option<Bytes>, MessageError> {
+        let encoding = self.encoding(slot);
         match message {
             ClientMessage::Subscribe { subscription_id, filters, filter, r#ref } => {
                 self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
@@ -106,7 +108,7 @@ impl StreamHandler {
             }
             ClientMessage::Ping { timestamp, r#ref } => {
                 let pong = ServerMessage::Pong { timestamp: &timestamp, r#ref: r#ref.as_ref() };
-                Ok(Some(pong.encode()))
+                Ok(Some(pong.encode(encoding)))
             }
             // Nothing is redelivered to connections without durable subscriptions, so that
             // there is nothing to mark.
@@ -166,7 +168,8 @@ impl StreamHandler {
         }
         let r#ref = r#ref.as_ref();
         let subscription_id = &subscription_id;
-        Ok(ServerMessage::Subscribed { subscription_id, filters, r#ref }.encode())
+        let subscribed = ServerMessage::Subscribed { subscription_id, filters, r#ref };
+        Ok(subscribed.encode(self.encoding(slot)))
     }
 
     fn unsubscribe(
@@ -187,7 +190,8 @@ impl StreamHandler {
         self.stats.subscriptions_removed.add(1);
         self.stats.subscriptions_active.sub(1);
         let (subscription_id, r#ref) = (&subscription_id, r#ref.as_ref());
-        Ok(ServerMessage::Unsubscribed { subscription_id, r#ref }.encode())
+        let unsubscribed = ServerMessage::Unsubscribed { subscription_id, r#ref };
+        Ok(unsubscribed.encode(self.encoding(slot)))
     }
 
     fn client(&mut self, slot: u32) -> &mut Client {
@@ -196,23 +200,18 @@ impl StreamHandler {
 }
 
 impl Handler for StreamHandler {
-    fn admit(&mut self, request: &Request) -> Result<Option<&'static str>, Refusal> {
-        const BAD_REQUEST: u16 = 400;
+    fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal> {
         const NOT_FOUND: u16 = 404;
         if request.path != self.settings.path {
             return Err(Refusal::new(NOT_FOUND, "there is no stream at this path; try /ws"));
         }
-        let mut parameters = request.query.as_deref().unwrap_or_default().split('&');
-        if let Some(encoding) = parameters.find_map(|pair| pair.strip_prefix("encoding="))
-            && encoding != "json"
-        {
-            return Err(Refusal::new(
-                BAD_REQUEST,
-                "this encoding is not offered; leave it out, or ask for json",
-            ));
+        let (encoding, subprotocol) = negotiate(request)?;
+        let slot = key.slot as usize;
+        if self.encodings.len() <= slot {
+            self.encodings.resize(slot + 1, Encoding::default());
         }
-        let offered = request.subprotocols.iter().any(|name| name == SUBPROTOCOL_JSON);
-        Ok(offered.then_some(SUBPROTOCOL_JSON))
+        self.encodings[slot] = encoding;
+        Ok(subprotocol)
     }
 
     fn opened(&mut self, key: Key, _now: Instant, replies: &mut Replies) {
@@ -225,30 +224,23 @@ impl Handler for StreamHandler {
             messages: Bucket::default(),
             subscription_changes: Bucket::default(),
         }));
-        replies.send(self.welcome());
+        replies.send(self.welcome(self.encoding(key.slot)));
     }
 
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {
         let rate = self.settings.message_rate;
+        let encoding = self.encoding(key.slot);
         let answer = if !self.client(key.slot).messages.take(now, rate) {
             self.stats.messages_rate_limited.add(1);
             let message =
                 format!("more than {} messages a second; slow down and try again", rate.per_second);
             Err(MessageError::new(ErrorCode::RateLimited, message))
         } else {
-            match message {
-                Message::Text(text) => {
-                    client::decode(text).and_then(|message| self.answer(key.slot, message, now))
-                }
-                Message::Binary(_) => Err(MessageError::new(
-                    ErrorCode::Unsupported,
-                    "this connection speaks JSON in text frames",
-                )),
-            }
+            decode(message, encoding).and_then(|message| self.answer(key.slot, message, now))
         };
         match answer {
             Ok(answer) => answer.into_iter().for_each(|frame| replies.send(frame)),
-            Err(error) => replies.send(error.as_message().encode()),
+            Err(error) => replies.send(error.as_message().encode(encoding)),
         }
     }
 
@@ -266,17 +258,36 @@ impl Handler for StreamHandler {
         const SPREAD_MS: u64 = 5_000;
         let spread = self.spread.hash_one((key.slot, key.generation)) % SPREAD_MS;
         let retry_after_ms = close.code.invites_reconnect().then_some(SOONEST_MS + spread);
-        Some(ServerMessage::closing(close.code, retry_after_ms).encode())
+        let closing = ServerMessage::closing(close.code, retry_after_ms);
+        Some(closing.encode(self.encoding(key.slot)))
     }
 
-    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes {
+    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {
         self.newest_seq = event.event.seq;
         self.index.matching(&event.event.attributes(), slots);
-        event.json().clone()
+    }
+
+    fn encoding(&self, slot: u32) -> Encoding {
+        self.encodings[slot as usize]
     }
 
     fn interested(&self) -> usize {
         self.index.connections()
+    }
+}
+
+/// Text is JSON, binary is `MessagePack`: a connection speaks one of them.
+fn decode(message: Message<'_>, encoding: Encoding) -> Result<ClientMessage, MessageError> {
+    let unsupported = |spoken| Err(MessageError::new(ErrorCode::Unsupported, spoken));
+    match (message, encoding) {
+        (Message::Text(text), Encoding::Json) => client::decode(text),
+        (Message::Binary(bytes), Encoding::MessagePack) => client::decode_msgpack(bytes),
+        (Message::Binary(_), Encoding::Json) => {
+            unsupported("this connection speaks JSON in text frames")
+        }
+        (Message::Text(_), Encoding::MessagePack) => {
+            unsupported("this connection speaks MessagePack in binary frames")
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::chance::{Backoff, Chance};
 use super::stop::Stop;
 use crate::base::clock::Clock;
 use crate::base::logged::Logged;
+use crate::protocol::Encoding;
 use filters::Filters;
 pub use filters::{names, parse_label};
 use link::{Heard, Link, Lost};
@@ -38,6 +39,9 @@ pub struct Arguments {
     url: String,
     #[command(flatten)]
     filters: Filters,
+    /// What to speak with the server, json or msgpack; what is printed is the same
+    #[arg(long, value_name = "ENCODING", default_value_t = Encoding::Json)]
+    encoding: Encoding,
     /// Print each event message as a line of JSON, as is done when stdout is not a terminal
     #[arg(long)]
     json: bool,
@@ -63,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut backoff = Backoff::new(Chance::any_seed());
     let mut connected_before = false;
     loop {
-        let lost = match Link::open(&arguments.url, tail.clock.clone()) {
+        let lost = match Link::open(&arguments.url, arguments.encoding, tail.clock.clone()) {
             Ok(link) => {
                 connected_before = true;
                 match tail.follow(link, &mut backoff)? {
