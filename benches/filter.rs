@@ -5,10 +5,10 @@ use std::hint::black_box;
 
 use alarmcast::base::clock::Instant;
 use alarmcast::event::{Event, Publish};
-use alarmcast::filter::{FilterSpec, Index};
-use alarmcast::protocol::{Encoded, parse_bytes};
+use alarmcast::filter::{Filter, FilterSpec, Index};
+use alarmcast::protocol::{Encoded, Encoding, msgpack, parse_bytes, parse_msgpack};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A usual incident, about 1 KB on the wire.
 fn item() -> String {
@@ -41,64 +41,135 @@ fn event() -> Event {
     }
 }
 
-/// `groups` distinct filters, one in ten of which wants the event's severity
-/// and one of them all its team.
-fn index(groups: u32) -> Index {
+const GROUPS: [u32; 4] = [1, 100, 10_000, 100_000];
+
+fn filter(filters: Value) -> Filter {
+    let spec = serde_json::from_value::<FilterSpec>(filters);
+    match spec.map(|spec| spec.compile()) {
+        Ok(Ok(filter)) => filter,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn index(groups: u32, filters: impl Fn(u32) -> Value) -> Index {
     let mut index = Index::new();
     for group in 0..groups {
-        let severity = if group % 10 == 7 { "P1" } else { "P3" };
-        let filters = json!({
-            "severities": [severity, "P0"],
-            "labels": {"team": format!("team-{group}"), "env": "prod"},
-        });
-        let filter = serde_json::from_value::<FilterSpec>(filters).map(|spec| spec.compile());
-        match filter {
-            Ok(Ok(filter)) => drop(index.subscribe(group, filter)),
-            other => panic!("{other:?}"),
-        }
+        index.subscribe(group, filter(filters(group)));
     }
     assert_eq!(index.groups(), groups as usize);
     index
 }
 
+/// One team in a hundred gets the event, each of its filters being distinct: the
+/// event's is team 7.
+fn one_percent(group: u32) -> Value {
+    json!({
+        "severities": ["P1", "P0"],
+        "labels": {"team": format!("team-{}", group % 100), "env": "prod"},
+        "none_of": [{"sources": [format!("muted-{group}")]}],
+    })
+}
+
+/// Ten of all, however many they are.
+fn ten(group: u32) -> Value {
+    let team = if group < 10 { 7 } else { group };
+    json!({
+        "severities": ["P1", "P0"],
+        "labels": {"team": format!("team-{team}"), "env": "prod"},
+        "none_of": [{"sources": [format!("muted-{group}")]}],
+    })
+}
+
+/// Nothing to find them by but a small set of names.
+fn patterns(group: u32) -> Value {
+    json!({"severities": ["P1"], "sources": [{"glob": format!("*-{group}")}]})
+}
+
 fn matching(criterion: &mut Criterion) {
-    let mut bench = criterion.benchmark_group("matching");
     let event = event();
-    for groups in [1, 100, 10_000] {
-        let mut index = index(groups);
-        let mut found = Vec::new();
-        bench.throughput(Throughput::Elements(u64::from(groups)));
-        bench.bench_function(BenchmarkId::from_parameter(groups), |bencher| {
-            bencher.iter(|| {
-                found.clear();
-                index.matching(black_box(&event.attributes()), &mut found);
-                found.len()
+    type Filters = fn(u32) -> Value;
+    let kinds: [(&str, Filters); 3] = [
+        ("matching one percent", one_percent),
+        ("matching ten", ten),
+        ("matching patterns", patterns),
+    ];
+    for (name, filters) in kinds {
+        let mut bench = criterion.benchmark_group(name);
+        for groups in GROUPS {
+            let mut index = index(groups, filters);
+            let mut found = Vec::new();
+            index.matching(&event.attributes(), &mut found);
+            bench.throughput(Throughput::Elements(found.len().max(1) as u64));
+            bench.bench_function(BenchmarkId::from_parameter(groups), |bencher| {
+                bencher.iter(|| {
+                    found.clear();
+                    index.matching(black_box(&event.attributes()), &mut found);
+                    found.len()
+                });
             });
+        }
+        bench.finish();
+    }
+}
+
+/// One subscription more and away again, among many distinct ones.
+fn subscribing(criterion: &mut Criterion) {
+    const GROUPS: u32 = 10_000;
+    let mut bench = criterion.benchmark_group("subscribing among 10000");
+    let mut index = index(GROUPS, ten);
+    let (new, known) = (filter(ten(GROUPS)), filter(ten(GROUPS / 2)));
+    for (name, filter) in [("a new filter", new), ("a known filter", known)] {
+        bench.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || filter.clone(),
+                |filter| {
+                    let key = index.subscribe(GROUPS, filter);
+                    index.unsubscribe(key);
+                },
+                BatchSize::SmallInput,
+            );
         });
     }
+    bench.bench_function("compile", |bencher| {
+        let spec: Result<FilterSpec, _> = serde_json::from_value(ten(GROUPS));
+        bencher.iter(|| spec.as_ref().map(|spec| spec.compile().is_ok()).is_ok());
+    });
+    bench.bench_function("compile an expression", |bencher| {
+        let filters = json!({"sources": [{"regex": r"^api-\d+$"}]});
+        let spec: Result<FilterSpec, _> = serde_json::from_value(filters);
+        bencher.iter(|| spec.as_ref().map(|spec| spec.compile().is_ok()).is_ok());
+    });
     bench.finish();
 }
 
 fn encoding(criterion: &mut Criterion) {
     let event = event();
-    let bytes = Encoded::new(event.clone()).json().len() as u64;
     let mut bench = criterion.benchmark_group("event");
-    bench.throughput(Throughput::Bytes(bytes));
-    bench.bench_function("encode", |bencher| {
-        bencher.iter_batched_ref(
-            || Encoded::new(event.clone()),
-            |encoded| encoded.json().len(),
-            BatchSize::SmallInput,
-        );
-    });
+    for encoding in Encoding::ALL {
+        let bytes = Encoded::new(event.clone()).frame(encoding).len() as u64;
+        bench.throughput(Throughput::Bytes(bytes));
+        bench.bench_function(BenchmarkId::new("encode", encoding), |bencher| {
+            bencher.iter_batched_ref(
+                || Encoded::new(event.clone()),
+                |encoded| encoded.frame(encoding).len(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
     let item = item();
     bench.throughput(Throughput::Bytes(item.len() as u64));
-    bench.bench_function("parse", |bencher| {
+    bench.bench_function(BenchmarkId::new("parse", Encoding::Json), |bencher| {
         bencher
             .iter(|| parse_bytes(black_box(item.as_bytes()), jiff::Timestamp::UNIX_EPOCH).is_ok());
+    });
+    let value: Value = serde_json::from_str(&item).unwrap_or_default();
+    let item = msgpack::to_vec(&value);
+    bench.throughput(Throughput::Bytes(item.len() as u64));
+    bench.bench_function(BenchmarkId::new("parse", Encoding::MessagePack), |bencher| {
+        bencher.iter(|| parse_msgpack(black_box(&item), jiff::Timestamp::UNIX_EPOCH).is_ok());
     });
     bench.finish();
 }
 
-criterion_group!(benches, matching, encoding);
+criterion_group!(benches, matching, subscribing, encoding);
 criterion_main!(benches);

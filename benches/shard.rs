@@ -12,7 +12,7 @@ use alarmcast::base::buffers::RecvPool;
 use alarmcast::base::clock::{Clock, Instant};
 use alarmcast::event::{Event, Publish};
 use alarmcast::io::{Completion, Completions, Driver, Op, Outcome, Socket, Token, Waker};
-use alarmcast::protocol::{Encoded, parse_item};
+use alarmcast::protocol::{Encoded, Encoding, parse_item};
 use alarmcast::queue::{Arena, Frame, Lane, Limits, Outbox};
 use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
@@ -173,7 +173,7 @@ fn event() -> Arc<Encoded> {
         payload,
         accepted_at: Instant::default(),
     });
-    event.json();
+    event.frame(Encoding::Json);
     Arc::new(event)
 }
 

@@ -17,7 +17,7 @@ use alarmcast::io::epoll::EpollDriver;
 use alarmcast::io::socket::{ListenOptions, listen};
 use alarmcast::io::uring::UringDriver;
 use alarmcast::io::{Driver, DriverChoice, DriverConfig, Waker};
-use alarmcast::protocol::Encoded;
+use alarmcast::protocol::{Encoded, Encoding};
 use alarmcast::queue;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
@@ -62,8 +62,10 @@ impl Handler for Echo {
         None
     }
 
-    fn matching(&mut self, _event: &Arc<Encoded>, _slots: &mut Vec<u32>) -> Bytes {
-        Bytes::new()
+    fn matching(&mut self, _event: &Arc<Encoded>, _slots: &mut Vec<u32>) {}
+
+    fn encoding(&self, _slot: u32) -> Encoding {
+        Encoding::default()
     }
 
     fn interested(&self) -> usize {

@@ -5,8 +5,8 @@ use alarmcast::base::clock::Instant;
 use alarmcast::event::{Event, EventType, Publish};
 use alarmcast::filter::FilterSpec;
 use alarmcast::protocol::{
-    ClientMessage, CloseCode, DroppedCounts, Encoded, ErrorCode, Limits, MessageError,
-    PublishItemError, Resume, ServerMessage, Welcome, decode, parse_bytes,
+    ClientMessage, CloseCode, DroppedCounts, Encoded, Encoding, ErrorCode, Limits, MessageError,
+    PublishItemError, Resume, ServerMessage, Welcome, decode, decode_msgpack, parse_bytes,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -15,11 +15,35 @@ const DOCUMENT: &str = include_str!("../docs/PROTOCOL.md");
 const NOW: &str = "2026-03-01T10:00:00Z";
 const EPOCH: &str = "019ca8e1-0000-7000-8000-000000000000";
 
-/// A fenced example: the words after `json` on its fence, and its text.
+/// A fenced example: the words on its fence, and its text.
 struct Vector {
     line: usize,
+    /// `json` or, of what is `MessagePack`, `hex`.
+    form: &'static str,
+    /// The words after it.
     info: Vec<&'static str>,
     text: String,
+}
+
+impl Vector {
+    fn encoding(&self) -> Encoding {
+        if self.form == "hex" { Encoding::MessagePack } else { Encoding::Json }
+    }
+
+    /// What the digits stand for, comments aside.
+    fn bytes(&self) -> Vec<u8> {
+        assert_eq!(self.form, "hex", "line {}", self.line);
+        let lines = self.text.lines().map(|line| line.split('#').next().unwrap());
+        let digits = lines.flat_map(str::split_whitespace);
+        digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
+    }
+
+    fn decode(&self) -> Result<ClientMessage, MessageError> {
+        match self.encoding() {
+            Encoding::Json => decode(&self.text),
+            Encoding::MessagePack => decode_msgpack(&self.bytes()),
+        }
+    }
 }
 
 fn vectors() -> Vec<Vector> {
@@ -28,10 +52,11 @@ fn vectors() -> Vec<Vector> {
     while let Some((number, line)) = lines.next() {
         let Some(info) = line.strip_prefix("```") else { continue };
         let mut words = info.split_whitespace();
-        assert_eq!(words.next(), Some("json"), "line {}: a fence without a test", number + 1);
+        let form = words.next().unwrap_or_default();
+        assert!(["json", "hex"].contains(&form), "line {}: a fence without a test", number + 1);
         let body = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
         let text = body.collect::<Vec<_>>().join("\n");
-        vectors.push(Vector { line: number + 1, info: words.collect(), text });
+        vectors.push(Vector { line: number + 1, form, info: words.collect(), text });
     }
     vectors
 }
@@ -49,15 +74,15 @@ fn parse(vector: &Vector) -> Result<Publish, PublishItemError> {
     parse_bytes(vector.text.as_bytes(), now())
 }
 
-/// What an unmasked text frame carries.
-fn payload(frame: &Bytes) -> Value {
-    assert_eq!(frame[0], 0x81);
+/// What an unmasked frame carries.
+fn payload(frame: &Bytes, encoding: Encoding) -> &[u8] {
+    assert_eq!(frame[0], if encoding == Encoding::Json { 0x81 } else { 0x82 });
     let start = match frame[1] {
         126 => 4,
         127 => 10,
         _ => 2,
     };
-    serde_json::from_slice(&frame[start..]).unwrap()
+    &frame[start..]
 }
 
 #[test]
@@ -68,9 +93,15 @@ fn every_vector_is_of_a_kind_that_is_tested() {
             ["client", "subscribe" | "unsubscribe" | "ping" | "ack"]
                 | ["client", "error", _]
                 | ["server", _]
-                | ["event", _]
-                | ["publish", "ok"]
-                | ["publish", _, _]
+        ) || matches!(
+            (vector.form, &vector.info[..]),
+            (
+                "json",
+                ["event", _]
+                    | ["filter", "matches" | "misses"]
+                    | ["publish", "ok"]
+                    | ["publish", _, _]
+            )
         );
         assert!(known, "line {}: {:?}", vector.line, vector.info);
     }
@@ -81,7 +112,7 @@ fn client_vectors_decode_to_what_is_stated() {
     let mut seen = Vec::new();
     for vector in vectors_of("client") {
         let stated = vector.info[1..].join(" ");
-        let decoded = match decode(&vector.text) {
+        let decoded = match vector.decode() {
             Ok(ClientMessage::Subscribe { .. }) => "subscribe".to_owned(),
             Ok(ClientMessage::Unsubscribe { .. }) => "unsubscribe".to_owned(),
             Ok(ClientMessage::Ping { .. }) => "ping".to_owned(),
@@ -101,9 +132,19 @@ fn server_vectors_are_what_the_encoders_write() {
     let mut seen = Vec::new();
     for vector in vectors_of("server") {
         let kind = vector.info[1];
+        let frame = encoded(kind, vector.encoding());
+        let sent = payload(&frame, vector.encoding());
+        if vector.encoding() == Encoding::MessagePack {
+            assert_eq!(sent, vector.bytes(), "line {}", vector.line);
+            continue;
+        }
         let stated: Value = serde_json::from_str(&vector.text).unwrap();
-        assert_eq!(payload(&encoded(kind)), stated, "line {}", vector.line);
+        let said: Value = serde_json::from_slice(sent).unwrap();
+        assert_eq!(said, stated, "line {}", vector.line);
         assert_eq!(stated["type"], kind, "line {}", vector.line);
+        let frame = encoded(kind, Encoding::MessagePack);
+        let said: Value = rmp_serde::from_slice(payload(&frame, Encoding::MessagePack)).unwrap();
+        assert_eq!(said, stated, "line {}", vector.line);
         seen.push(kind);
     }
     let kinds =
@@ -114,19 +155,19 @@ fn server_vectors_are_what_the_encoders_write() {
     }
 }
 
-fn encoded(kind: &str) -> Bytes {
+fn encoded(kind: &str, encoding: Encoding) -> Bytes {
     let filters: FilterSpec =
         serde_json::from_value(json!({"severities": ["P0", "P1"], "labels": {"team": "core"}}))
             .unwrap();
     let subscription_id = "oncall";
     let message = match kind {
-        "event" => return encoded_event(),
+        "event" => return encoded_event(encoding),
         "error" => {
             let refused = vectors_of("client")
                 .into_iter()
                 .find(|vector| vector.info[1..] == ["error", "INVALID_FILTER"])
                 .unwrap();
-            return decode(&refused.text).unwrap_err().as_message().encode();
+            return decode(&refused.text).unwrap_err().as_message().encode(encoding);
         }
         "welcome" => ServerMessage::Welcome(Welcome::new(
             "019ca8e1-9f40-7000-8000-00000000000a",
@@ -161,14 +202,18 @@ fn encoded(kind: &str) -> Bytes {
         ),
         _ => panic!("no encoder for {kind}"),
     };
-    message.encode()
+    message.encode(encoding)
 }
 
-/// The first publishing example, sequenced.
-fn encoded_event() -> Bytes {
+/// The first publishing example.
+fn encoded_event(encoding: Encoding) -> Bytes {
     let published = vectors_of("publish").into_iter().next().unwrap();
-    let payload = parse(&published).unwrap().payload;
-    let event = Event {
+    Encoded::new(sequenced(&published)).frame(encoding).clone()
+}
+
+fn sequenced(published: &Vector) -> Event {
+    let payload = parse(published).unwrap().payload;
+    Event {
         seq: 42,
         message_id: "019ca8e1-9f40-7000-8000-000000000001".parse().unwrap(),
         timestamp: now(),
@@ -176,8 +221,7 @@ fn encoded_event() -> Bytes {
         context: payload.own_context(),
         payload,
         accepted_at: Instant::default(),
-    };
-    Encoded::new(event).json().clone()
+    }
 }
 
 #[test]
@@ -188,6 +232,21 @@ fn event_vectors_come_out_as_they_are_written() {
         let payload = parse(&vector).unwrap().payload;
         assert_eq!(serde_json::to_value(&payload).unwrap(), stated, "line {}", vector.line);
     }
+}
+
+#[test]
+fn filter_vectors_match_or_miss_as_stated() {
+    let mut seen = Vec::new();
+    for vector in vectors_of("filter") {
+        let mut stated: Value = serde_json::from_str(&vector.text).unwrap();
+        let filters: FilterSpec = serde_json::from_value(stated["filters"].take()).unwrap();
+        let published = Vector { text: stated["event"].to_string(), ..vector };
+        let event = sequenced(&published);
+        let matches = filters.compile().unwrap().matches(&event.attributes());
+        assert_eq!(matches, published.info[1] == "matches", "line {}", published.line);
+        seen.push(published.info[1]);
+    }
+    assert!(seen.contains(&"matches") && seen.contains(&"misses"));
 }
 
 #[test]
@@ -218,6 +277,18 @@ fn every_type_of_event_has_a_row_and_an_example() {
 }
 
 #[test]
+fn every_encoding_has_a_row_and_examples_of_both_directions() {
+    for encoding in Encoding::ALL {
+        let row = format!("| `{}` | `?encoding={encoding}` |", encoding.subprotocol());
+        assert!(DOCUMENT.contains(&row), "{encoding} is not in the table");
+        for side in ["client", "server"] {
+            let examples = vectors_of(side);
+            assert!(examples.iter().any(|vector| vector.encoding() == encoding), "{encoding}");
+        }
+    }
+}
+
+#[test]
 fn every_code_has_a_row() {
     for code in ErrorCode::ALL {
         assert!(DOCUMENT.contains(&format!("\n| `{code}` |")), "{code} is not in the table");
@@ -230,7 +301,12 @@ fn every_code_has_a_row() {
 
 #[test]
 fn every_field_of_a_filter_has_a_row() {
-    let normal = serde_json::to_value(FilterSpec::default()).unwrap();
+    let every = json!({
+        "any_of": [{}], "none_of": [{}], "min_priority": "low", "text": {"contains": ""},
+    });
+    let every: FilterSpec = serde_json::from_value(every).unwrap();
+    let normal = serde_json::to_value(every).unwrap();
+    assert_eq!(normal.as_object().unwrap().len(), 11);
     for field in normal.as_object().unwrap().keys() {
         assert!(DOCUMENT.contains(&format!("\n| `{field}` |")), "{field} is not in the table");
     }

@@ -32,6 +32,26 @@ pub const SUBSCRIPTION_ID_BYTES_MAX: usize = 256;
 pub const FILTER_TERMS_MAX: usize = 1_000;
 /// Bytes of one value in a filter.
 pub const FILTER_VALUE_BYTES_MAX: usize = 1_024;
+/// Filters within each other (`any_of`, `none_of`), the outermost included.
+pub const FILTER_DEPTH_MAX: usize = 4;
+/// Patterns in one filter: globs, prefixes, expressions and searched texts.
+pub const FILTER_PATTERNS_MAX: usize = 64;
+/// Bytes of one pattern as written. A pattern takes at most its own length times
+/// the value's to evaluate.
+pub const FILTER_PATTERN_BYTES_MAX: usize = 256;
+/// Regular expressions among the patterns of one filter.
+pub const FILTER_REGEXES_MAX: usize = 8;
+/// Groups, repetitions and classes of one expression within each other.
+pub const FILTER_REGEX_NEST_MAX: u32 = 16;
+/// Bytes of one expression's automaton when compiled.
+pub const FILTER_REGEX_PROGRAM_BYTES_MAX: usize = 192 * 1024;
+/// Bytes of all expressions of one filter when compiled.
+pub const FILTER_PROGRAMS_BYTES_MAX: usize = 256 * 1024;
+/// Classes such as `[\w-]` in one case-insensitive expression. Each costs about
+/// 0.2 ms to compile, because the letters of every script are looked up.
+pub const FILTER_REGEX_FOLDED_CLASSES_MAX: usize = 2;
+/// Bytes in which one expression remembers what it met while matching.
+pub const FILTER_REGEX_CACHE_BYTES_MAX: usize = 32 * 1024;
 
 /// Messages that wait for one connection, all lanes together.
 pub const OUTBOX_MESSAGES_MAX: usize = 1_000;
@@ -68,3 +88,5 @@ const _: () = assert!(SEND_BYTES_MAX <= OUTBOX_BYTES_MAX);
 const _: () = assert!(PUBLISHED_EVENT_BYTES_MAX <= PUBLISH_BODY_BYTES_MAX);
 const _: () = assert!(PUBLISH_BODY_BYTES_MAX <= PUBLISH_BODIES_BYTES_MAX);
 const _: () = assert!(CLIENT_MESSAGE_BYTES_MAX <= PUBLISHED_EVENT_BYTES_MAX);
+const _: () = assert!(FILTER_PATTERN_BYTES_MAX <= FILTER_VALUE_BYTES_MAX);
+const _: () = assert!(FILTER_REGEX_PROGRAM_BYTES_MAX <= FILTER_PROGRAMS_BYTES_MAX);

@@ -25,6 +25,7 @@ pub enum Kind {
     Json,
     /// One JSON value a line.
     Lines,
+    MessagePack,
 }
 
 /// Memory for the bodies of all requests that are being answered.
@@ -95,21 +96,24 @@ pub async fn process<T: Send + 'static>(
 /// server on behalf of a foreign page without asking first.
 ///
 /// # Errors
-/// When it is not JSON.
+/// When it is none of those.
 pub fn kind(headers: &HeaderMap) -> Result<Kind, Refusal> {
     let value = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let essence = value.unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     match essence.as_str() {
         "application/json" => Ok(Kind::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Kind::Lines),
+        "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack" => {
+            Ok(Kind::MessagePack)
+        }
         _ => {
             let said = match value {
                 Some(value) => format!("not {}", Logged(value)),
                 None => "and it is missing".into(),
             };
             let message = format!(
-                "Content-Type must be application/json, or application/x-ndjson for one event \
-                 a line, {said}"
+                "Content-Type must be application/json, application/x-ndjson for one event a \
+                 line, or application/msgpack, {said}"
             );
             Err(Refusal::new(415, ErrorCode::Unsupported, message))
         }

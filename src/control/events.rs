@@ -1,8 +1,9 @@
 //! `POST /api/v1/events`: the way in for publishers.
 //!
-//! The body is one event, a JSON array of events, or one event a line
-//! (`application/x-ndjson`, or several lines of plain JSON). An event is the bare event,
-//! or an envelope with `event`, `context` and `idempotency_key`.
+//! The body is one event, an array of events, or one event a line (`application/x-ndjson`,
+//! or several lines of plain JSON); one event or an array may also be `MessagePack`. An event
+//! is the bare event, or an envelope with `event`, `context` and `idempotency_key`. The answer
+//! is JSON.
 //!
 //! One event is answered by `{"message_id", "seq"}`, with `"duplicate": true` where its
 //! idempotency key was known. Several are answered by `{"results", "accepted", "rejected"}`:
@@ -23,12 +24,12 @@ use uuid::Uuid;
 use super::answer::{Refusal, json};
 use super::batch::{self, Items};
 use super::body::{self, Kind};
-use super::split::{Texts, split};
+use super::split::{Parts, split};
 use super::{Context, State};
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::event::Publish;
 use crate::hub::{PublishError, Published};
-use crate::protocol::{ErrorCode, PublishItemError, parse_bytes};
+use crate::protocol::{ErrorCode, PublishItemError, parse_bytes, parse_msgpack};
 
 #[derive(Serialize)]
 struct OneAnswer {
@@ -63,10 +64,14 @@ pub(super) async fn publish(
 }
 
 fn read(kind: Kind, bytes: &[u8], now: jiff::Timestamp) -> Result<Request, Refusal> {
+    let parse = match kind {
+        Kind::Json | Kind::Lines => parse_bytes,
+        Kind::MessagePack => parse_msgpack,
+    };
     Ok(match split(kind, bytes)? {
-        Texts::One(text) => Request::One(Box::new(parse_bytes(text, now))),
-        Texts::Many(texts) => {
-            Request::Many(texts.into_iter().map(|text| parse_bytes(text, now)).collect())
+        Parts::One(event) => Request::One(Box::new(parse(event, now))),
+        Parts::Many(events) => {
+            Request::Many(events.into_iter().map(|event| parse(event, now)).collect())
         }
     })
 }

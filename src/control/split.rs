@@ -1,15 +1,16 @@
-//! Cuts a body into the texts of its events, without reading them.
+//! Cuts a body into its events, without reading them.
 
 use serde::de::IgnoredAny;
 
 use super::answer::Refusal;
 use super::body::Kind;
 use crate::base::limits::PUBLISH_BATCH_EVENTS_MAX;
-use crate::protocol::ErrorCode;
+use crate::protocol::msgpack::ElementsError;
+use crate::protocol::{ErrorCode, msgpack};
 
-/// The events of a body.
+/// The events of a body, each as its bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Texts<'a> {
+pub enum Parts<'a> {
     /// The body is one event.
     One(&'a [u8]),
     /// An array or lines, even if only one.
@@ -21,19 +22,33 @@ pub enum Texts<'a> {
 ///
 /// # Errors
 /// When an array is not well formed between its elements, or there are too many events.
-pub fn split(kind: Kind, body: &[u8]) -> Result<Texts<'_>, Refusal> {
+pub fn split(kind: Kind, body: &[u8]) -> Result<Parts<'_>, Refusal> {
     let text = body.trim_ascii();
     let texts = match (kind, text.first()) {
+        (Kind::MessagePack, _) => return split_msgpack(body),
         (Kind::Lines, _) => lines(text),
         (Kind::Json, Some(b'[')) => elements(text)?,
         (Kind::Json, _) if is_lines(text) => lines(text),
-        (Kind::Json, _) => return Ok(Texts::One(text)),
+        (Kind::Json, _) => return Ok(Parts::One(text)),
     };
     if texts.len() > PUBLISH_BATCH_EVENTS_MAX {
-        let message = format!("a request has at most {PUBLISH_BATCH_EVENTS_MAX} events");
-        return Err(Refusal::new(413, ErrorCode::MessageTooLarge, message));
+        return Err(too_many());
     }
-    Ok(Texts::Many(texts))
+    Ok(Parts::Many(texts))
+}
+
+fn split_msgpack(body: &[u8]) -> Result<Parts<'_>, Refusal> {
+    match msgpack::elements(body, PUBLISH_BATCH_EVENTS_MAX) {
+        Ok(None) => Ok(Parts::One(body)),
+        Ok(Some(elements)) => Ok(Parts::Many(elements)),
+        Err(ElementsError::TooMany) => Err(too_many()),
+        Err(error) => Err(Refusal::new(400, ErrorCode::InvalidMessage, error.to_string())),
+    }
+}
+
+fn too_many() -> Refusal {
+    let message = format!("a request has at most {PUBLISH_BATCH_EVENTS_MAX} events");
+    Refusal::new(413, ErrorCode::MessageTooLarge, message)
 }
 
 fn lines(text: &[u8]) -> Vec<&[u8]> {
@@ -126,7 +141,7 @@ mod tests {
 
     #[track_caller]
     fn many(kind: Kind, text: &str, expected: &[&str]) {
-        let Ok(Texts::Many(found)) = split(kind, text.as_bytes()) else {
+        let Ok(Parts::Many(found)) = split(kind, text.as_bytes()) else {
             panic!("{text}: not taken as several")
         };
         let found: Vec<_> = found.iter().map(|text| String::from_utf8_lossy(text)).collect();
@@ -167,7 +182,7 @@ mod tests {
         for text in ["{\"a\":1}", "{\n\"a\":1\n}\n", "nonsense", ""] {
             let trimmed = text.trim_ascii().as_bytes();
             let found = split(Kind::Json, text.as_bytes()).expect("taken");
-            assert_eq!(found, Texts::One(trimmed));
+            assert_eq!(found, Parts::One(trimmed));
         }
     }
 
@@ -179,5 +194,19 @@ mod tests {
         assert!(split(Kind::Lines, lines.as_bytes()).is_err());
         let lines = "{}\n".repeat(PUBLISH_BATCH_EVENTS_MAX);
         assert!(split(Kind::Lines, lines.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_list_in_messagepack_is_cut_and_anything_else_is_one_event() {
+        let found = split(Kind::MessagePack, b"\x92\x81\xa1a\x92\x01\x02\x80").expect("taken");
+        assert_eq!(found, Parts::Many(vec![b"\x81\xa1a\x92\x01\x02", b"\x80"]));
+        assert_eq!(split(Kind::MessagePack, b"\x90").expect("taken"), Parts::Many(vec![]));
+        // Bytes that JSON would trim are values here.
+        for body in [b"\x80".as_slice(), b"\x0a", b"", b"\xc1", b"\x81\xa1a", b"\xdc\x00"] {
+            assert_eq!(split(Kind::MessagePack, body).expect("taken"), Parts::One(body));
+        }
+        for body in [b"\x91".as_slice(), b"\x91\x80\x80", b"\xdd\xff\xff\xff\xff\x80"] {
+            assert!(split(Kind::MessagePack, body).is_err(), "{body:?}");
+        }
     }
 }

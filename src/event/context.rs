@@ -75,6 +75,8 @@ pub struct Attributes<'a> {
     pub severity: Option<Severity>,
     pub state: Option<IncidentState>,
     pub source: Option<&'a str>,
+    /// The incident's or alert's, where the payload carries one.
+    pub title: Option<&'a str>,
     pub affected_resources: Option<&'a [String]>,
     pub labels: Option<&'a BTreeMap<String, String>>,
     pub incident_id: Option<Uuid>,

@@ -239,6 +239,26 @@ impl Payload {
         }
     }
 
+    /// The title of the incident or alert that the payload carries.
+    pub fn title(&self) -> Option<&str> {
+        match self {
+            Self::IncidentCreated(event)
+            | Self::IncidentResolved(event)
+            | Self::IncidentClosed(event) => Some(&event.incident.title),
+            Self::IncidentUpdated(event) => Some(&event.incident.title),
+            Self::AlertReceived(event) => Some(&event.alert.title),
+            Self::AlertConverted(event) => Some(&event.alert.title),
+            Self::Escalated(_)
+            | Self::PlaybookStarted(_)
+            | Self::PlaybookActionExecuted(_)
+            | Self::PlaybookCompleted(_)
+            | Self::NotificationSent(_)
+            | Self::AssignmentChanged(_)
+            | Self::CommentAdded(_)
+            | Self::SystemEvent(_) => None,
+        }
+    }
+
     /// What the payload itself says about severity, state, source, resources
     /// and labels. An escalation says the severity that it leads to.
     pub fn own_context(&self) -> Context {

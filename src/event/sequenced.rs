@@ -43,6 +43,7 @@ impl Event {
             severity: self.context.severity,
             state: self.context.state,
             source: self.context.source.as_deref(),
+            title: self.payload.title(),
             affected_resources: self.context.affected_resources.as_deref(),
             labels: self.context.labels.as_ref(),
             incident_id: self.payload.incident_id(),

@@ -2,12 +2,24 @@
 //! [`Filter`]; an [`Index`] holds the filters of every subscription of a shard.
 #![forbid(unsafe_code)]
 
+mod access;
 mod compile;
+mod evaluate;
+mod folding;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod glob;
+mod groups;
 mod index;
+#[cfg(any(test, fuzzing))]
+mod model;
+mod pattern;
+mod room;
 mod spec;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use compile::{Filter, FilterError};
 pub use index::{Index, SubscriptionKey};
-pub use spec::FilterSpec;
+pub use spec::{FilterSpec, LabelMatcher, StringMatcher, TextMatcher};

@@ -11,6 +11,7 @@ use crate::hub::fanout::{Fanout, Parking};
 use crate::hub::ingest::{Batch, Ingest, PublishError, Published, Publisher};
 use crate::hub::stats::HubStats;
 use crate::io::Waker;
+use crate::protocol::Encoding;
 use crate::protocol::encoded::Encoded;
 use crate::shard::{Handle, Request};
 use crate::stream::{Sequenced, Sequencer};
@@ -128,7 +129,7 @@ impl Hub {
                     Published { message_id: event.message_id, seq: event.seq, duplicate: false };
                 let event = Arc::new(Encoded::new(*event));
                 // Here and once, so that no shard waits for another one's encoding.
-                event.json();
+                event.frame(Encoding::Json);
                 fanout.push(&event, &self.parking, &self.lifecycle, &self.stats);
                 self.stats.events_published.add(1);
                 self.stats.newest_seq.set(published.seq);

@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{ErrorCode, MessageError, json};
+use super::{ErrorCode, MessageError, json, msgpack};
 use crate::base::limits::{NESTING_DEPTH_MAX, SUBSCRIPTION_ID_BYTES_MAX};
 use crate::event::{FieldError, shortened};
-use crate::filter::FilterSpec;
+use crate::filter::{Filter, FilterSpec};
 
 /// A message that was understood. `ref` is the client's own mark for its answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,10 @@ pub enum ClientMessage {
     /// Adds the subscription, or replaces the filters of that id.
     Subscribe {
         subscription_id: String,
-        filters: FilterSpec,
+        /// What to repeat to the client.
+        filters: Box<FilterSpec>,
+        /// The same, compiled.
+        filter: Box<Filter>,
         r#ref: Option<Value>,
     },
     Unsubscribe {
@@ -41,8 +44,6 @@ const REF_BYTES_MAX: usize = 256;
 const MESSAGES_NOT_OFFERED: [&str; 3] = ["authenticate", "flow_control", "checkpoint"];
 /// Options of `subscribe` that this version does not offer.
 const OPTIONS_NOT_OFFERED: [&str; 5] = ["resume", "since", "batch", "checkpoints", "flow_control"];
-/// Fields of a filter that this version does not offer.
-const FILTERS_NOT_OFFERED: [&str; 4] = ["any_of", "none_of", "min_priority", "text"];
 const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated connection; publish over HTTP instead: \
      POST /api/v1/events";
 
@@ -51,9 +52,20 @@ const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated 
 /// # Errors
 /// The answer to send; the connection goes on.
 pub fn decode(text: &str) -> Result<ClientMessage, MessageError> {
-    let value = json::parse(text.as_bytes(), NESTING_DEPTH_MAX).map_err(invalid)?;
+    decode_value(json::parse(text.as_bytes(), NESTING_DEPTH_MAX).map_err(invalid)?)
+}
+
+/// Reads one binary message, as [`decode`] reads a text.
+///
+/// # Errors
+/// The answer to send; the connection goes on.
+pub fn decode_msgpack(bytes: &[u8]) -> Result<ClientMessage, MessageError> {
+    decode_value(msgpack::parse(bytes, NESTING_DEPTH_MAX).map_err(invalid)?)
+}
+
+fn decode_value(value: Value) -> Result<ClientMessage, MessageError> {
     let Value::Object(mut object) = value else {
-        return Err(MessageError::new(ErrorCode::InvalidMessage, "a message is a JSON object"));
+        return Err(MessageError::new(ErrorCode::InvalidMessage, "a message is an object"));
     };
     let subscription_id = match object.get("subscription_id") {
         Some(Value::String(id)) if is_valid_subscription_id(id) => Some(id.clone()),
@@ -137,26 +149,20 @@ fn decode_subscribe(
     }
     let Subscribe { subscription_id, filters } = typed(object)?;
     check_subscription_id(&subscription_id)?;
-    let filters = decode_filters(filters)?;
-    Ok(ClientMessage::Subscribe { subscription_id, filters, r#ref })
+    let (filters, filter) = decode_filters(filters)?;
+    Ok(ClientMessage::Subscribe { subscription_id, filters, filter, r#ref })
 }
 
-fn decode_filters(filters: Map<String, Value>) -> Result<FilterSpec, MessageError> {
+/// As written and compiled: compiling is dear enough to be done once.
+fn decode_filters(
+    filters: Map<String, Value>,
+) -> Result<(Box<FilterSpec>, Box<Filter>), MessageError> {
     let bad_filter = |error: FieldError| {
         MessageError::new(ErrorCode::InvalidFilter, error.within("filters").to_string())
     };
-    if let Some(field) = FILTERS_NOT_OFFERED.into_iter().find(|&field| filters.contains_key(field))
-    {
-        return Err(bad_filter(FieldError::new(field, "not offered yet in this version")));
-    }
-    let spec: FilterSpec = from_object(filters).map_err(|mut error| {
-        if error.message.starts_with("invalid type: map, expected a string") {
-            error.message = "must be a string; patterns are not offered yet".to_owned();
-        }
-        bad_filter(error)
-    })?;
+    let spec: FilterSpec = from_object(filters).map_err(bad_filter)?;
     match spec.compile() {
-        Ok(_) => Ok(spec),
+        Ok(filter) => Ok((Box::new(spec), Box::new(filter))),
         Err(error) => Err(bad_filter(FieldError::new(&error.path, &error.message))),
     }
 }

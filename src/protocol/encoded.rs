@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::frame;
+use super::{Encoding, frame};
 use crate::event::{Event, Payload, Priority};
 
 /// An event and its wire bytes, built on first need and shared by every
@@ -12,17 +12,17 @@ use crate::event::{Event, Payload, Priority};
 #[derive(Debug)]
 pub struct Encoded {
     pub event: Event,
-    json: OnceLock<Bytes>,
+    frames: [OnceLock<Bytes>; Encoding::ALL.len()],
 }
 
 impl Encoded {
     pub fn new(event: Event) -> Self {
-        Self { event, json: OnceLock::new() }
+        Self { event, frames: Default::default() }
     }
 
-    /// The complete text frame, header included.
-    pub fn json(&self) -> &Bytes {
-        self.json.get_or_init(|| encode(&self.event))
+    /// The complete frame, header included.
+    pub fn frame(&self, encoding: Encoding) -> &Bytes {
+        self.frames[encoding.index()].get_or_init(|| encode(&self.event, encoding))
     }
 }
 
@@ -48,7 +48,7 @@ struct EventMessage<'a> {
     event: &'a Payload,
 }
 
-fn encode(event: &Event) -> Bytes {
+fn encode(event: &Event, encoding: Encoding) -> Bytes {
     /// Most events fit; a larger one grows its buffer.
     const USUAL_BYTES: usize = 1536;
     let message = EventMessage {
@@ -59,5 +59,5 @@ fn encode(event: &Event) -> Bytes {
         priority: event.priority,
         event: &event.payload,
     };
-    frame::text(&message, USUAL_BYTES)
+    frame::of(&message, encoding, USUAL_BYTES)
 }

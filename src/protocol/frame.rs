@@ -1,26 +1,39 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::{Encoding, msgpack};
+
 /// A server's longest header: two bytes and a 64-bit length (RFC 6455 section 5.2).
 const HEADER_BYTES_MAX: usize = 10;
 /// FIN and the text opcode; no mask, as a server must not mask.
 const FINAL_TEXT: u8 = 0x81;
+/// FIN and the binary opcode.
+const FINAL_BINARY: u8 = 0x82;
 
-/// `message` as JSON in one complete, final, unmasked text frame.
-pub(super) fn text<T: Serialize>(message: &T, capacity: usize) -> Bytes {
+/// `message` in one complete, final, unmasked frame.
+pub(super) fn of<T: Serialize>(message: &T, encoding: Encoding, capacity: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(HEADER_BYTES_MAX + capacity);
     bytes.resize(HEADER_BYTES_MAX, 0);
-    if let Err(error) = serde_json::to_writer(&mut bytes, message) {
-        // Writing to memory cannot fail, and no message has keys other than strings.
-        unreachable!("a message of the protocol is JSON: {error}");
-    }
-    let start = write_header(&mut bytes);
+    let first_byte = match encoding {
+        Encoding::Json => {
+            if let Err(error) = serde_json::to_writer(&mut bytes, message) {
+                // Writing to memory cannot fail, and no message has keys other than strings.
+                unreachable!("a message of the protocol is JSON: {error}");
+            }
+            FINAL_TEXT
+        }
+        Encoding::MessagePack => {
+            msgpack::write(&mut bytes, message);
+            FINAL_BINARY
+        }
+    };
+    let start = write_header(&mut bytes, first_byte);
     Bytes::from(bytes).slice(start..)
 }
 
 /// Writes the header right before the payload, which begins at
 /// `HEADER_BYTES_MAX`; returns where the frame begins.
-fn write_header(bytes: &mut [u8]) -> usize {
+fn write_header(bytes: &mut [u8], first_byte: u8) -> usize {
     let payload = bytes.len() - HEADER_BYTES_MAX;
     let (start, short_length) = match payload {
         0..=125 => (8, payload as u8),
@@ -33,7 +46,7 @@ fn write_header(bytes: &mut [u8]) -> usize {
             (0, 127)
         }
     };
-    bytes[start] = FINAL_TEXT;
+    bytes[start] = first_byte;
     bytes[start + 1] = short_length;
     start
 }
@@ -51,7 +64,7 @@ mod tests {
     fn the_header_is_right_at_every_boundary_of_length() {
         for length in [0, 1, 123, 124, 65_533, 65_534, 65_535, 70_000] {
             let text_of_length = "x".repeat(length);
-            let frame = text(&text_of_length, 0);
+            let frame = of(&text_of_length, Encoding::Json, 0);
             let mut cursor = Cursor::new(&frame[..]);
             let (header, payload) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
             assert!(header.is_final && header.mask.is_none());
@@ -66,5 +79,13 @@ mod tests {
             );
             assert_eq!(&frame[start..], format!("\"{text_of_length}\"").as_bytes());
         }
+    }
+
+    #[test]
+    fn messagepack_goes_into_a_binary_frame() {
+        let frame = of(&["a", "b"], Encoding::MessagePack, 0);
+        assert_eq!(&frame[..], b"\x82\x05\x92\xa1a\xa1b");
+        let frame = of(&"x".repeat(200), Encoding::MessagePack, 0);
+        assert_eq!(&frame[..6], b"\x82\x7e\x00\xca\xd9\xc8");
     }
 }

@@ -2,14 +2,18 @@
 //! tests call these.
 
 use bytes::Bytes;
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::{ClientMessage, Encoded, ErrorCode, ServerMessage, decode, json, parse_bytes};
+use super::{
+    ClientMessage, Encoded, Encoding, ErrorCode, MessageError, ServerMessage, decode,
+    decode_msgpack, json, msgpack, parse_bytes,
+};
 use crate::base::clock::Instant;
 use crate::base::limits::{
     NESTING_DEPTH_MAX, PUBLISHED_EVENT_BYTES_MAX, SUBSCRIPTION_ID_BYTES_MAX,
 };
-use crate::event::{Event, Payload};
+use crate::event::{Event, FieldError, Payload};
 
 /// A message is understood or refused; what is understood can be used and
 /// answered, what is refused is answered with a bounded error.
@@ -18,31 +22,54 @@ use crate::event::{Event, Payload};
 /// When one of that does not hold.
 pub fn fuzz_client_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let answer = match decode(text) {
+    check_answer(&decode(text), Encoding::Json);
+}
+
+/// As [`fuzz_client_message`], for `MessagePack`; and what can be read is understood or
+/// refused as the same message in JSON is.
+///
+/// # Panics
+/// When one of that does not hold.
+pub fn fuzz_client_message_msgpack(data: &[u8]) {
+    let decoded = decode_msgpack(data);
+    check_answer(&decoded, Encoding::MessagePack);
+    if let Ok(value) = msgpack::parse(data, NESTING_DEPTH_MAX) {
+        assert_eq!(decoded, decode(&value.to_string()));
+        let again = msgpack::to_vec(&value);
+        assert_eq!(msgpack::parse(&again, NESTING_DEPTH_MAX).as_ref(), Ok(&value));
+        assert_eq!(msgpack::elements(&[b"\x91", data].concat(), 1), Ok(Some(vec![data])));
+    } else {
+        // Whatever it is, cutting it into its values ends.
+        let _ = msgpack::elements(data, 1000);
+    }
+}
+
+fn check_answer(decoded: &Result<ClientMessage, MessageError>, encoding: Encoding) {
+    let answer = match decoded {
         Err(error) => {
             assert!(error.message.len() < 1024, "{}", error.message.len());
-            let encoded = error.as_message().encode();
+            let encoded = error.as_message().encode(encoding);
             assert!(encoded.len() < 16 * 1024, "{}", encoded.len());
             encoded
         }
-        Ok(ClientMessage::Subscribe { subscription_id, filters, r#ref }) => {
+        Ok(ClientMessage::Subscribe { subscription_id, filters, filter, r#ref }) => {
             assert!((1..=SUBSCRIPTION_ID_BYTES_MAX).contains(&subscription_id.len()));
-            assert!(filters.compile().is_ok());
-            let (filters, r#ref) = (&filters, r#ref.as_ref());
-            let subscription_id = &subscription_id;
-            ServerMessage::Subscribed { subscription_id, filters, r#ref }.encode()
+            assert_eq!(filters.compile().as_ref(), Ok(&**filter));
+            let r#ref = r#ref.as_ref();
+            ServerMessage::Subscribed { subscription_id, filters, r#ref }.encode(encoding)
         }
         Ok(ClientMessage::Unsubscribe { subscription_id, r#ref }) => {
-            let (subscription_id, r#ref) = (&subscription_id, r#ref.as_ref());
-            ServerMessage::Unsubscribed { subscription_id, r#ref }.encode()
+            let r#ref = r#ref.as_ref();
+            ServerMessage::Unsubscribed { subscription_id, r#ref }.encode(encoding)
         }
         Ok(ClientMessage::Ping { timestamp, r#ref }) => {
-            let (timestamp, r#ref) = (&timestamp, r#ref.as_ref());
-            ServerMessage::Pong { timestamp, r#ref }.encode()
+            ServerMessage::Pong { timestamp, r#ref: r#ref.as_ref() }.encode(encoding)
         }
         Ok(ClientMessage::Ack { .. }) => return,
     };
-    assert!(serde_json::from_slice::<serde_json::Value>(payload(&answer)).is_ok());
+    if let Err(error) = read(&answer, encoding) {
+        panic!("an answer is strict in its encoding: {error}");
+    }
 }
 
 /// An item is published or refused; what is published is bounded, can be
@@ -68,18 +95,31 @@ pub fn fuzz_publish(data: &[u8]) {
         payload: publish.payload,
         accepted_at: Instant::default(),
     });
-    assert!(encoded.json().len() <= PUBLISHED_EVENT_BYTES_MAX + 1024);
-    let mut message = match json::parse(payload(encoded.json()), NESTING_DEPTH_MAX + 1) {
-        Ok(message) => message,
-        Err(error) => panic!("an event message is strict JSON: {error}"),
-    };
-    let again: Result<Payload, _> = serde_json::from_value(message["event"].take());
-    assert_eq!(again.ok().as_ref(), Some(&encoded.event.payload));
+    for encoding in Encoding::ALL {
+        let frame = encoded.frame(encoding);
+        assert!(frame.len() <= PUBLISHED_EVENT_BYTES_MAX + 1024);
+        let mut message = match read(frame, encoding) {
+            Ok(message) => message,
+            Err(error) => panic!("an event message is strict in its encoding: {error}"),
+        };
+        let again: Result<Payload, _> = serde_json::from_value(message["event"].take());
+        assert_eq!(again.ok().as_ref(), Some(&encoded.event.payload));
+    }
 }
 
-/// What an unmasked text frame carries.
-pub(super) fn payload(frame: &Bytes) -> &[u8] {
-    assert_eq!(frame[0], 0x81);
+/// What a message of the server says.
+pub(super) fn read(frame: &Bytes, encoding: Encoding) -> Result<Value, FieldError> {
+    // An event is one level down in its message.
+    const DEPTH_MAX: usize = NESTING_DEPTH_MAX + 1;
+    match encoding {
+        Encoding::Json => json::parse(payload(frame, encoding), DEPTH_MAX),
+        Encoding::MessagePack => msgpack::parse(payload(frame, encoding), DEPTH_MAX),
+    }
+}
+
+/// What an unmasked frame of that encoding carries.
+pub(super) fn payload(frame: &Bytes, encoding: Encoding) -> &[u8] {
+    assert_eq!(frame[0], [0x81, 0x82][encoding.index()]);
     match frame[1] {
         126 => &frame[4..],
         127 => &frame[10..],

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{CloseCode, ErrorCode, PROTOCOL, frame};
+use super::{CloseCode, Encoding, ErrorCode, PROTOCOL, frame};
 use crate::filter::FilterSpec;
 
 /// What the server says, events excepted: those are [`super::Encoded`].
@@ -114,9 +114,9 @@ impl<'a> ServerMessage<'a> {
         Self::Closing { reason: code.reason(), code: code.code(), retry_after_ms, resume }
     }
 
-    /// The complete text frame, header included.
-    pub fn encode(&self) -> Bytes {
+    /// The complete frame, header included.
+    pub fn encode(&self, encoding: Encoding) -> Bytes {
         const USUAL_BYTES: usize = 256;
-        frame::text(self, USUAL_BYTES)
+        frame::of(self, encoding, USUAL_BYTES)
     }
 }

@@ -22,7 +22,7 @@ fn refused(text: &str) -> MessageError {
 }
 
 fn sent(frame: &bytes::Bytes) -> Value {
-    serde_json::from_slice(payload(frame)).unwrap()
+    serde_json::from_slice(payload(frame, Encoding::Json)).unwrap()
 }
 
 #[test]
@@ -32,7 +32,8 @@ fn each_message_is_understood_and_unknown_fields_are_ignored() {
     let filters = FilterSpec { severities: vec![Severity::P0], ..FilterSpec::default() };
     let expected = ClientMessage::Subscribe {
         subscription_id: "s".to_owned(),
-        filters,
+        filter: Box::new(filters.compile().unwrap()),
+        filters: Box::new(filters),
         r#ref: Some(json!(7)),
     };
     assert_eq!(decode(subscribe).unwrap(), expected);
@@ -54,7 +55,7 @@ fn what_is_not_a_message_is_invalid_with_its_place() {
     let long_id = "x".repeat(257);
     for (text, place) in [
         ("", ""),
-        ("[]", "a message is a JSON object"),
+        ("[]", "a message is an object"),
         ("{} {}", ""),
         ("{", ""),
         ("{}", "type: missing"),
@@ -121,9 +122,18 @@ fn a_bad_filter_is_named_with_its_subscription() {
         (json!({"event_types": ["x"]}), "filters.event_types[0]"),
         (json!({"incident_ids": ["x"]}), "filters.incident_ids[0]"),
         (json!({"labels": {"a": 1}}), "filters.labels.a"),
-        (json!({"sources": [{"glob": "a*"}]}), "filters.sources[0]: must be a string; patterns"),
-        (json!({"labels": {"a": {"exists": true}}}), "filters.labels.a: must be a string; pat"),
-        (json!({"any_of": []}), "filters.any_of: not offered yet"),
+        (json!({"sources": ["a", {"glob": "["}]}), "filters.sources[1].glob: a set without"),
+        (json!({"sources": [{"globe": "a"}]}), "filters.sources[0].globe: unknown field `globe`"),
+        (
+            json!({"labels": {"team": ["a", {"regex": "("}]}}),
+            "filters.labels.team[1].regex: not a regular expression: unclosed group",
+        ),
+        (json!({"labels": {"a": {"exists": false}}}), "filters.labels.a: `exists` is true or"),
+        (
+            json!({"any_of": [{}, {"text": {"regex": ".{1000}{1000}"}}]}),
+            "filters.any_of[1].text.regex: takes more than",
+        ),
+        (json!({"any_of": [{"any": []}]}), "filters.any_of[0].any: unknown field `any`"),
         (json!({"sources": ["x".repeat(2000)]}), "filters.sources[0]: 2000 bytes"),
         (json!({"sources": vec!["x"; 1001]}), "filters: 1001 values"),
     ] {
@@ -139,10 +149,10 @@ fn a_bad_filter_is_named_with_its_subscription() {
 fn an_error_message_carries_what_is_known_and_no_more() {
     let plain = MessageError::new(ErrorCode::NotFound, "no such subscription");
     let message = json!({"type": "error", "code": "NOT_FOUND", "message": "no such subscription"});
-    assert_eq!(sent(&plain.as_message().encode()), message);
+    assert_eq!(sent(&plain.as_message().encode(Encoding::Json)), message);
     let marked =
         MessageError { subscription_id: Some("s".to_owned()), r#ref: Some(json!(1)), ..plain };
-    let message = sent(&marked.as_message().encode());
+    let message = sent(&marked.as_message().encode(Encoding::Json));
     assert_eq!((&message["subscription_id"], &message["ref"]), (&json!("s"), &json!(1)));
 }
 
@@ -198,7 +208,7 @@ fn a_refused_item_names_the_place() {
     assert!(error.to_string().starts_with("INVALID_MESSAGE at event_type: `weather` is not"));
     assert!(error.message.ends_with("system_event"), "{error}");
     let error = publish(&json!([])).unwrap_err();
-    assert_eq!(error.to_string(), "INVALID_MESSAGE: an event is a JSON object");
+    assert_eq!(error.to_string(), "INVALID_MESSAGE: an event is an object");
     let error = parse_bytes(br#"{"event_type":"a","event_type":"b"}"#, now()).unwrap_err();
     assert!(error.message.contains("stands twice"), "{error}");
     let mut deep = json!({"event_type": "system_event", "category": "c", "message": "m"});
@@ -253,6 +263,15 @@ fn what_would_be_sent_is_bounded_beside_what_was_received() {
     let error = parse_bytes(text.as_bytes(), now()).unwrap_err();
     assert_eq!(error.code, ErrorCode::MessageTooLarge);
 
+    // 4 bytes each in JSON, 9 in MessagePack.
+    let halves = |count| large(json!(vec![0.5; count]));
+    assert!(publish(&halves(PUBLISHED_EVENT_BYTES_MAX / 9 - 100)).is_ok());
+    let item = halves(PUBLISHED_EVENT_BYTES_MAX / 9);
+    assert_eq!(parse_item(item.clone(), now()).unwrap_err().code, ErrorCode::MessageTooLarge);
+    let Value::Object(fields) = item else { unreachable!() };
+    let built = Publish::from(Payload::from_object(fields).unwrap());
+    assert_eq!(check(&built).unwrap_err().code, ErrorCode::MessageTooLarge);
+
     let event = json!({"event_type": "system_event", "category": "c", "message": "m"});
     let source = "x".repeat(PUBLISHED_EVENT_BYTES_MAX);
     let item = json!({"event": event, "context": {"source": source}});
@@ -273,12 +292,20 @@ fn an_event_is_encoded_once_for_everyone() {
         payload,
         accepted_at: Instant::default(),
     });
-    assert_eq!(encoded.json().as_ptr(), encoded.json().as_ptr());
-    let message = sent(encoded.json());
+    for encoding in Encoding::ALL {
+        assert_eq!(encoded.frame(encoding).as_ptr(), encoded.frame(encoding).as_ptr());
+    }
+    let message = sent(encoded.frame(Encoding::Json));
+    assert_eq!(
+        fuzz::read(encoded.frame(Encoding::MessagePack), Encoding::MessagePack),
+        Ok(message.clone())
+    );
     assert_eq!(message["seq"], u64::MAX);
     assert_eq!(message["priority"], "low");
     assert_eq!(message["event"]["x"], 1);
-    let text = String::from_utf8(fuzz::payload(encoded.json()).to_vec()).unwrap();
+    let text =
+        String::from_utf8(fuzz::payload(encoded.frame(Encoding::Json), Encoding::Json).to_vec())
+            .unwrap();
     assert!(text.starts_with(r#"{"type":"event","message_id":"#), "{text}");
 }
 
@@ -322,6 +349,7 @@ fn the_fuzz_bodies_hold_for_seeds_and_their_mutations() {
                 }
             }
             fuzz_client_message(&bytes);
+            fuzz_client_message_msgpack(&bytes);
             fuzz_publish(&bytes);
         }
     }

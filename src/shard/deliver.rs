@@ -10,8 +10,9 @@ use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::event::Event;
 use crate::io::Driver;
+use crate::protocol::Encoding;
 use crate::protocol::encoded::Encoded;
-use crate::queue::{EventMark, Frame, FrameId, Lane, Pushed};
+use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Pushed};
 use crate::shard::close::SLOW_CONSUMER;
 use crate::shard::connection::Ending;
 use crate::shard::handler::Handler;
@@ -59,22 +60,23 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Queues an event at every connection that wants it; gives their number.
     fn deliver(&mut self, event: &Arc<Encoded>, now: Instant) -> usize {
-        let seq = event.event.seq;
-        self.newest_seq = self.newest_seq.max(seq);
+        self.newest_seq = self.newest_seq.max(event.event.seq);
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
-        let bytes = self.handler.matching(event, &mut matched);
+        self.handler.matching(event, &mut matched);
         let filtered = self.handler.interested().saturating_sub(matched.len());
         self.links.stats.events_filtered.add(filtered as u64);
-        if !matched.is_empty() {
-            let Event { priority, accepted_at, .. } = event.event;
-            let mark = EventMark { seq, priority, accepted_at };
-            let frame = Frame { bytes: Rc::new(bytes), event: Some(mark) };
-            let frame_bytes = frame.bytes.len();
-            let id = self.arena.insert(frame);
-            for &slot in &matched {
-                self.queue_event(slot, Lane::from(priority), id, frame_bytes, now);
-            }
+        let lane = Lane::from(event.event.priority);
+        // One entry for each encoding that somebody here speaks.
+        let mut stored = [None; Encoding::ALL.len()];
+        for &slot in &matched {
+            let encoding = self.handler.encoding(slot);
+            let arena = &mut self.arena;
+            let (id, bytes) = *stored[encoding.index()]
+                .get_or_insert_with(|| store_event(arena, event, encoding));
+            self.queue_event(slot, lane, id, bytes, now);
+        }
+        for (id, _) in stored.into_iter().flatten() {
             self.arena.release(id);
         }
         let count = matched.len();
@@ -238,4 +240,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let in_flight = connection.in_flight.ids().iter().copied().filter_map(seq);
         queued.chain(lost).chain(in_flight).min()
     }
+}
+
+/// Puts an event's frame into the arena, with a reference of the caller's; gives its size too.
+fn store_event(arena: &mut Arena, event: &Encoded, encoding: Encoding) -> (FrameId, usize) {
+    let bytes = event.frame(encoding).clone();
+    let frame_bytes = bytes.len();
+    let Event { seq, priority, accepted_at, .. } = event.event;
+    let mark = EventMark { seq, priority, accepted_at };
+    let frame = Frame { bytes: Rc::new(bytes), event: Some(mark) };
+    (arena.insert(frame), frame_bytes)
 }

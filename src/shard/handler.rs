@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
-use crate::protocol::CloseCode;
 use crate::protocol::encoded::Encoded;
+use crate::protocol::{CloseCode, Encoding};
 use crate::queue::Loss;
 use crate::ws::{Refusal, Request};
 
@@ -50,9 +50,11 @@ pub trait Handler {
         None
     }
 
-    /// Appends the slots of the connections that want the event, each once, and gives
-    /// the frame that they get.
-    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes;
+    /// Appends the slots of the connections that want the event, each once.
+    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>);
+
+    /// What an open connection speaks: it gets the events' frames of that encoding.
+    fn encoding(&self, slot: u32) -> Encoding;
 
     /// Open connections that want any events at all.
     fn interested(&self) -> usize;

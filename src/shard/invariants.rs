@@ -60,6 +60,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         assert_eq!(stats.subscriptions_active.get(), subscriptions);
     }
 
+    /// Frames that wait or are in flight, however many connections each is for.
+    pub fn frames_stored(&self) -> usize {
+        self.arena.len()
+    }
+
     /// Whether nothing is left of any connection.
     pub fn is_idle(&self) -> bool {
         let is_of_a_connection = |kind| kind != Kind::Accept;

@@ -14,6 +14,7 @@ mod flush;
 mod handler;
 mod inbox;
 mod invariants;
+mod negotiation;
 mod receive;
 mod settings;
 pub mod stats;

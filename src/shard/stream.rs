@@ -13,19 +13,17 @@ use uuid::Uuid;
 use crate::base::clock::{Clock, Instant};
 use crate::base::slab::Key;
 use crate::event::Priority;
-use crate::filter::{FilterSpec, Index, SubscriptionKey};
+use crate::filter::{Filter, FilterSpec, Index, SubscriptionKey};
 use crate::protocol::client::{self, ClientMessage};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{self, DroppedCounts, Resume, ServerMessage, Welcome};
-use crate::protocol::{ErrorCode, MessageError};
+use crate::protocol::{Encoding, ErrorCode, MessageError};
 use crate::queue::Loss;
 use crate::session::rate::{Bucket, Rate};
 use crate::shard::handler::{Close, Handler, Message, Replies};
+use crate::shard::negotiation::{Negotiated, negotiate};
 use crate::shard::stats::ShardStats;
 use crate::ws::{Refusal, Request};
-
-/// JSON in text frames, also what is spoken where no subprotocol is offered.
-const SUBPROTOCOL_JSON: &str = "alarmcast.v1.json";
 
 /// What the stream's handler must know at its start.
 #[derive(Clone, Debug)]
@@ -47,6 +45,8 @@ pub struct StreamHandler {
     stats: Arc<ShardStats>,
     /// By the connection's slot; there while it is open.
     clients: Vec<Option<Box<Client>>>,
+    /// By the connection's slot: looked at for each delivery.
+    encodings: Vec<Encoding>,
     index: Index,
     /// By the connection's slot: it asked for this protocol by name, and so knows more types of
     /// message than the base.
@@ -72,6 +72,7 @@ impl StreamHandler {
             clock,
             stats,
             clients: Vec::new(),
+            encodings: Vec::new(),
             index: Index::new(),
             extended: Vec::new(),
             seen_seq: 0,
@@ -79,7 +80,7 @@ impl StreamHandler {
         }
     }
 
-    fn welcome(&self) -> Bytes {
+    fn welcome(&self, encoding: Encoding) -> Bytes {
         let now = self.clock.wall();
         let session_id = session_id(now).to_string();
         let settings = &self.settings;
@@ -93,7 +94,7 @@ impl StreamHandler {
         let heartbeat = settings.heartbeat_interval.as_secs();
         let welcome =
             Welcome::new(&session_id, now, &settings.epoch, self.seen_seq, heartbeat, limits);
-        ServerMessage::Welcome(welcome).encode()
+        ServerMessage::Welcome(welcome).encode(encoding)
     }
 
     fn answer(
@@ -102,10 +103,11 @@ impl StreamHandler {
         message: ClientMessage,
         now: Instant,
     ) -> Result<Option<Bytes>, MessageError> {
+        let encoding = self.encoding(slot);
         match message {
-            ClientMessage::Subscribe { subscription_id, filters, r#ref } => {
+            ClientMessage::Subscribe { subscription_id, filters, filter, r#ref } => {
                 self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
-                self.subscribe(slot, subscription_id, &filters, r#ref).map(Some)
+                self.subscribe(slot, subscription_id, &filters, *filter, r#ref).map(Some)
             }
             ClientMessage::Unsubscribe { subscription_id, r#ref } => {
                 self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
@@ -113,7 +115,7 @@ impl StreamHandler {
             }
             ClientMessage::Ping { timestamp, r#ref } => {
                 let pong = ServerMessage::Pong { timestamp: &timestamp, r#ref: r#ref.as_ref() };
-                Ok(Some(pong.encode()))
+                Ok(Some(pong.encode(encoding)))
             }
             // Nothing is redelivered to connections without durable subscriptions, so that
             // there is nothing to mark.
@@ -149,16 +151,9 @@ impl StreamHandler {
         slot: u32,
         subscription_id: String,
         filters: &FilterSpec,
+        filter: Filter,
         r#ref: Option<serde_json::Value>,
     ) -> Result<Bytes, MessageError> {
-        let failed = |code, message: String| MessageError {
-            subscription_id: Some(subscription_id.clone()),
-            r#ref: r#ref.clone(),
-            ..MessageError::new(code, message)
-        };
-        let filter = filters
-            .compile()
-            .map_err(|error| failed(ErrorCode::InvalidFilter, error.to_string()))?;
         let client = self.clients[slot as usize].as_mut().expect("an open connection");
         if let Some(&key) = client.subscriptions.get(&subscription_id) {
             self.index.replace(key, filter);
@@ -167,7 +162,11 @@ impl StreamHandler {
                 "this connection has {} subscriptions, the limit; unsubscribe from one first",
                 client.subscriptions.len()
             );
-            return Err(failed(ErrorCode::TooManySubscriptions, message));
+            return Err(MessageError {
+                subscription_id: Some(subscription_id),
+                r#ref,
+                ..MessageError::new(ErrorCode::TooManySubscriptions, message)
+            });
         } else {
             let key = self.index.subscribe(slot, filter);
             client.subscriptions.insert(subscription_id.clone(), key);
@@ -176,7 +175,8 @@ impl StreamHandler {
         }
         let r#ref = r#ref.as_ref();
         let subscription_id = &subscription_id;
-        Ok(ServerMessage::Subscribed { subscription_id, filters, r#ref }.encode())
+        let subscribed = ServerMessage::Subscribed { subscription_id, filters, r#ref };
+        Ok(subscribed.encode(self.encoding(slot)))
     }
 
     fn unsubscribe(
@@ -197,7 +197,8 @@ impl StreamHandler {
         self.stats.subscriptions_removed.add(1);
         self.stats.subscriptions_active.sub(1);
         let (subscription_id, r#ref) = (&subscription_id, r#ref.as_ref());
-        Ok(ServerMessage::Unsubscribed { subscription_id, r#ref }.encode())
+        let unsubscribed = ServerMessage::Unsubscribed { subscription_id, r#ref };
+        Ok(unsubscribed.encode(self.encoding(slot)))
     }
 
     fn client(&mut self, slot: u32) -> &mut Client {
@@ -207,26 +208,19 @@ impl StreamHandler {
 
 impl Handler for StreamHandler {
     fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal> {
-        const BAD_REQUEST: u16 = 400;
         const NOT_FOUND: u16 = 404;
         if request.path != self.settings.path {
             return Err(Refusal::new(NOT_FOUND, "there is no stream at this path; try /ws"));
         }
-        let mut parameters = request.query.as_deref().unwrap_or_default().split('&');
-        let encoding = parameters.find_map(|pair| pair.strip_prefix("encoding="));
-        if encoding.is_some_and(|encoding| encoding != "json") {
-            return Err(Refusal::new(
-                BAD_REQUEST,
-                "this encoding is not offered; leave it out, or ask for json",
-            ));
-        }
-        let offered = request.subprotocols.iter().any(|name| name == SUBPROTOCOL_JSON);
+        let Negotiated { encoding, subprotocol, is_by_name } = negotiate(request)?;
         let slot = key.slot as usize;
-        if self.extended.len() <= slot {
+        if self.encodings.len() <= slot {
+            self.encodings.resize(slot + 1, Encoding::default());
             self.extended.resize(slot + 1, false);
         }
-        self.extended[slot] = offered || encoding.is_some();
-        Ok(offered.then_some(SUBPROTOCOL_JSON))
+        self.encodings[slot] = encoding;
+        self.extended[slot] = is_by_name;
+        Ok(subprotocol)
     }
 
     fn opened(&mut self, key: Key, _now: Instant, replies: &mut Replies) {
@@ -239,30 +233,23 @@ impl Handler for StreamHandler {
             messages: Bucket::default(),
             subscription_changes: Bucket::default(),
         }));
-        replies.send(self.welcome());
+        replies.send(self.welcome(self.encoding(key.slot)));
     }
 
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {
         let rate = self.settings.message_rate;
+        let encoding = self.encoding(key.slot);
         let answer = if !self.client(key.slot).messages.take(now, rate) {
             self.stats.messages_rate_limited.add(1);
             let message =
                 format!("more than {} messages a second; slow down and try again", rate.per_second);
             Err(MessageError::new(ErrorCode::RateLimited, message))
         } else {
-            match message {
-                Message::Text(text) => {
-                    client::decode(text).and_then(|message| self.answer(key.slot, message, now))
-                }
-                Message::Binary(_) => Err(MessageError::new(
-                    ErrorCode::Unsupported,
-                    "this connection speaks JSON in text frames",
-                )),
-            }
+            decode(message, encoding).and_then(|message| self.answer(key.slot, message, now))
         };
         match answer {
             Ok(answer) => answer.into_iter().for_each(|frame| replies.send(frame)),
-            Err(error) => replies.send(error.as_message().encode()),
+            Err(error) => replies.send(error.as_message().encode(encoding)),
         }
     }
 
@@ -282,7 +269,10 @@ impl Handler for StreamHandler {
         let retry_after_ms = close.code.invites_reconnect().then_some(SOONEST_MS + spread);
         let after = after.map_or(self.seen_seq, |after| after.min(self.seen_seq));
         let resume = Resume { epoch: &self.settings.epoch, after };
-        Some(ServerMessage::closing(close.code, retry_after_ms, resume).encode())
+        Some(
+            ServerMessage::closing(close.code, retry_after_ms, resume)
+                .encode(self.encoding(key.slot)),
+        )
     }
 
     fn seen(&mut self, seq: u64) {
@@ -293,7 +283,7 @@ impl Handler for StreamHandler {
         self.extended.get(slot as usize).copied().unwrap_or(false)
     }
 
-    fn dropped(&mut self, _key: Key, loss: &Loss) -> Option<Bytes> {
+    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {
         let (from_seq, to_seq) = loss.range()?;
         let counts = DroppedCounts {
             low: loss.count(Priority::Low),
@@ -301,16 +291,35 @@ impl Handler for StreamHandler {
             high: loss.count(Priority::High),
         };
         let reason = "slow_consumer";
-        Some(ServerMessage::Dropped { from_seq, to_seq, counts, reason }.encode())
+        let dropped = ServerMessage::Dropped { from_seq, to_seq, counts, reason };
+        Some(dropped.encode(self.encoding(key.slot)))
     }
 
-    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes {
+    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {
         self.index.matching(&event.event.attributes(), slots);
-        event.json().clone()
+    }
+
+    fn encoding(&self, slot: u32) -> Encoding {
+        self.encodings[slot as usize]
     }
 
     fn interested(&self) -> usize {
         self.index.connections()
+    }
+}
+
+/// Text is JSON, binary is `MessagePack`: a connection speaks one of them.
+fn decode(message: Message<'_>, encoding: Encoding) -> Result<ClientMessage, MessageError> {
+    let unsupported = |spoken| Err(MessageError::new(ErrorCode::Unsupported, spoken));
+    match (message, encoding) {
+        (Message::Text(text), Encoding::Json) => client::decode(text),
+        (Message::Binary(bytes), Encoding::MessagePack) => client::decode_msgpack(bytes),
+        (Message::Binary(_), Encoding::Json) => {
+            unsupported("this connection speaks JSON in text frames")
+        }
+        (Message::Text(_), Encoding::MessagePack) => {
+            unsupported("this connection speaks MessagePack in binary frames")
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl Refusal {
         response.into_bytes()
     }
 
-    pub(super) fn bad_request(reason: &'static str) -> Self {
+    pub(crate) fn bad_request(reason: &'static str) -> Self {
         Self::new(400, reason)
     }
 

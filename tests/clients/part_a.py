@@ -24,11 +24,15 @@ def read(text):
     """One message of the server as an object; refuses what part A does not know."""
     if not isinstance(text, str):
         raise ValueError(f"not a text frame: {text!r}")
-    message = json.loads(text)
+    return checked(json.loads(text), text)
+
+
+def checked(message, frame):
+    """A message as it was read from its frame, if part A knows it."""
     if message.get("type") not in TYPES:
-        raise ValueError(f"not a message of part A: {text}")
+        raise ValueError(f"not a message of part A: {frame}")
     if message["type"] in {"error", "closing"}:
-        raise ValueError(f"the server is not content: {text}")
+        raise ValueError(f"the server is not content: {frame}")
     return message
 
 

@@ -48,6 +48,22 @@ fn a_file_of_events_goes_through_publish_and_comes_out_of_tail() {
 }
 
 #[test]
+fn tail_prints_the_same_lines_whatever_it_speaks() {
+    let server = Server::start();
+    let mut tails = [tail(&server, &["--count", "14"]), {
+        tail(&server, &["--count", "14", "--encoding", "msgpack"])
+    }];
+    for sample in events::samples() {
+        server.publish(&sample);
+        let [json, msgpack] = [&tails[0], &tails[1]].map(Program::line);
+        assert_eq!(json, msgpack);
+        let message: Value = serde_json::from_str(&msgpack).expect("a line of JSON");
+        assert_eq!(message["event"], sample);
+    }
+    tails.iter_mut().for_each(Program::succeed);
+}
+
+#[test]
 fn publish_reads_a_pipe_and_answers_each_line_at_once() {
     let server = Server::start();
     let tail = tail(&server, &[]);

@@ -62,8 +62,10 @@ fn rows() -> Vec<(String, &'static str)> {
         json!({"labels": {"a": 1}}),
         json!({"labels": ["a"]}),
         json!({"incident_ids": ["7"]}),
-        json!({"sources": [{"glob": "api-*"}]}),
-        json!({"any_of": []}),
+        json!({"sources": [{"glob": "api-["}]}),
+        json!({"labels": {"team": {"regex": "("}}}),
+        json!({"text": {"regex": ".{1000}{1000}"}}),
+        json!({"any_of": [{"any_of": [{"any_of": [{"any_of": [{}]}]}]}]}),
         json!({"sources": ["x".repeat(1025)]}),
         too_many,
     ] {

@@ -71,6 +71,23 @@ fn rows() -> Vec<(Value, &'static str)> {
         (json!({"severities": ["P0"], "event_types": ["comment_added"]}), "comment told"),
         (json!({"severities": ["P0"], "sources": ["batch"]}), ""),
         (json!({"sources": ["api"], "affected_resources": ["db"], "severities": ["P1"]}), "alert"),
+        (json!({"sources": [{"glob": "a*"}]}), "created alert comment told"),
+        (
+            json!({"sources": [{"regex": "^(api|batch)$"}]}),
+            "created updated alert comment told escalated later",
+        ),
+        (json!({"labels": {"env": {"exists": true}}}), "created updated comment escalated later"),
+        (
+            json!({"labels": {"team": ["web", {"prefix": "s"}], "env": {"glob": "*t"}}}),
+            "updated escalated later",
+        ),
+        (json!({"min_priority": "high"}), "created alert escalated"),
+        (json!({"text": {"regex": "."}}), "created updated alert"),
+        (
+            json!({"any_of": [{"severities": ["P2"]}, {"event_types": ["system_event"]}]}),
+            "updated system",
+        ),
+        (json!({"none_of": [{"severities": ["P0", "P1", "P2"]}]}), "stranger system"),
     ]
 }
 

@@ -21,6 +21,7 @@ mod clients;
 mod crowd;
 mod drain;
 mod driver;
+mod encodings;
 mod errors;
 mod filters;
 mod hostile;

@@ -4,9 +4,11 @@
 use std::io::ErrorKind;
 
 use alarmcast::io::sim::SimClient;
+use alarmcast::protocol::msgpack;
 use serde_json::{Value, json};
 
 pub const TEXT: u8 = 0x1;
+pub const BINARY: u8 = 0x2;
 pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 pub const PONG: u8 = 0xA;
@@ -15,6 +17,8 @@ pub const PONG: u8 = 0xA;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Received {
     Text(Value),
+    /// A binary frame with MessagePack.
+    Packed(Value),
     Ping,
     Pong(Vec<u8>),
     Close(Option<u16>),
@@ -38,6 +42,8 @@ pub struct Client {
     pub body: String,
     pub received: Vec<Received>,
     pub end: Option<End>,
+    /// Speaks MessagePack in binary frames.
+    pub is_packed: bool,
     pub answers_pings: bool,
     pub answers_close: bool,
     /// Bytes read at once; zero is a client that does not read.
@@ -79,6 +85,7 @@ impl Client {
             body: String::new(),
             received: Vec::new(),
             end: None,
+            is_packed: false,
             answers_pings: true,
             answers_close: true,
             read_bytes: usize::MAX,
@@ -92,7 +99,11 @@ impl Client {
     }
 
     pub fn send(&mut self, message: &Value) {
-        self.send_raw(&frame(TEXT, message.to_string().as_bytes()));
+        if self.is_packed {
+            self.send_raw(&frame(BINARY, &msgpack::to_vec(message)));
+        } else {
+            self.send_raw(&frame(TEXT, message.to_string().as_bytes()));
+        }
     }
 
     pub fn subscribe(&mut self, id: &str, filters: Value) {
@@ -208,8 +219,14 @@ impl Client {
         assert!(!after_close, "nothing follows a close frame, but {opcode} did");
         match opcode {
             TEXT => {
+                assert!(!self.is_packed, "a text frame for who speaks MessagePack");
                 let message = serde_json::from_slice(&payload).expect("JSON in text frames");
                 self.received.push(Received::Text(message));
+            }
+            BINARY => {
+                assert!(self.is_packed, "a binary frame for who speaks JSON");
+                let message = rmp_serde::from_slice(&payload).expect("MessagePack");
+                self.received.push(Received::Packed(message));
             }
             PING => {
                 self.received.push(Received::Ping);
@@ -236,7 +253,7 @@ impl Client {
 
     pub fn messages(&self) -> impl Iterator<Item = &Value> {
         self.received.iter().filter_map(|received| match received {
-            Received::Text(message) => Some(message),
+            Received::Text(message) | Received::Packed(message) => Some(message),
             _ => None,
         })
     }
@@ -270,10 +287,12 @@ impl Client {
     /// The code in `closing`, and that it is the last message before the close frame.
     pub fn closing_code(&self) -> Option<u64> {
         let at = self.received.iter().position(
-            |received| matches!(received, Received::Text(message) if message["type"] == "closing"),
+            |received| matches!(received, Received::Text(message) | Received::Packed(message) if message["type"] == "closing"),
         )?;
         assert!(at + 2 >= self.received.len(), "only a close frame follows `closing`");
-        let Received::Text(closing) = &self.received[at] else { return None };
+        let (Received::Text(closing) | Received::Packed(closing)) = &self.received[at] else {
+            return None;
+        };
         closing["code"].as_u64()
     }
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
-use alarmcast::protocol::CloseCode;
-use alarmcast::protocol::Encoded;
+use alarmcast::protocol::{CloseCode, Encoded, Encoding};
 use alarmcast::shard::{Close, Handler, Message, Replies};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
@@ -44,8 +43,10 @@ impl Handler for Moody {
         None
     }
 
-    fn matching(&mut self, _event: &Arc<Encoded>, _slots: &mut Vec<u32>) -> Bytes {
-        Bytes::new()
+    fn matching(&mut self, _event: &Arc<Encoded>, _slots: &mut Vec<u32>) {}
+
+    fn encoding(&self, _slot: u32) -> Encoding {
+        Encoding::default()
     }
 
     fn interested(&self) -> usize {

@@ -6,6 +6,7 @@ mod churn;
 mod client;
 mod deadlines;
 mod drain;
+mod encodings;
 mod events;
 mod handlers;
 mod inbox;

@@ -11,11 +11,10 @@ use std::cell::RefCell;
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
 use alarmcast::event::{Attributes, Priority};
-use alarmcast::filter::FilterSpec;
+use alarmcast::filter::{FilterSpec, LabelMatcher};
 use alarmcast::io::sim::Faults;
-use alarmcast::protocol::Encoded;
+use alarmcast::protocol::{Encoded, Encoding};
 use alarmcast::queue::Limits;
-use alarmcast::queue::Loss;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{Close, Handler, Message, Replies, StreamHandler};
@@ -52,7 +51,8 @@ struct Watched {
 
 impl Handler for Watched {
     fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal> {
-        let number = request.query.as_deref().and_then(|query| query.strip_prefix("client="));
+        let query = request.query.as_deref().unwrap_or_default();
+        let number = query.split('&').find_map(|field| field.strip_prefix("client="));
         self.admitted = number.and_then(|number| number.parse().ok());
         self.inner.admit(key, request)
     }
@@ -67,9 +67,12 @@ impl Handler for Watched {
     }
 
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {
-        if let Message::Text(text) = message
-            && let Ok(command) = serde_json::from_str::<Value>(text)
-        {
+        let command: Option<Value> = match (message, self.inner.encoding(key.slot)) {
+            (Message::Text(text), Encoding::Json) => serde_json::from_str(text).ok(),
+            (Message::Binary(bytes), Encoding::MessagePack) => rmp_serde::from_slice(bytes).ok(),
+            _ => None,
+        };
+        if let Some(command) = command {
             let model = &mut *self.model.borrow_mut();
             let number = model.slots[&key.slot];
             model.clients.entry(number).or_default().obey(&command);
@@ -94,16 +97,13 @@ impl Handler for Watched {
         self.inner.seen(seq);
     }
 
-    fn hears_losses(&self, slot: u32) -> bool {
-        self.inner.hears_losses(slot)
+    /// The model knows no losses: who does not keep up is closed here. See `shedding`.
+    fn hears_losses(&self, _slot: u32) -> bool {
+        false
     }
 
-    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {
-        self.inner.dropped(key, loss)
-    }
-
-    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) -> Bytes {
-        let bytes = self.inner.matching(event, slots);
+    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {
+        self.inner.matching(event, slots);
         let model = &mut *self.model.borrow_mut();
         let priority = serde_json::to_value(event.event.priority).expect("a name");
         let priority = priority.as_str().expect("a name");
@@ -119,7 +119,10 @@ impl Handler for Watched {
         let mut found = slots.clone();
         found.sort_unstable();
         assert_eq!(found, wanted, "who gets event {}", event.event.seq);
-        bytes
+    }
+
+    fn encoding(&self, slot: u32) -> Encoding {
+        self.inner.encoding(slot)
     }
 
     fn interested(&self) -> usize {
@@ -146,16 +149,17 @@ impl Expected {
     }
 }
 
-/// The filters' meaning, as plainly as it can be said.
+/// The filters' meaning, as plainly as it can be said. The worlds have no patterns.
 fn matches(spec: &FilterSpec, event: &Attributes<'_>) -> bool {
     let has = |value: Option<bool>, is_any: bool| is_any || value == Some(true);
-    let label = |(key, value): (&String, &String)| {
-        event.labels.is_some_and(|labels| labels.get(key) == Some(value))
+    let label = |(key, wanted): (&String, &LabelMatcher)| {
+        let value = event.labels.and_then(|labels| labels.get(key));
+        value.is_some_and(|value| *wanted == LabelMatcher::One(value.as_str().into()))
     };
     has(Some(spec.event_types.contains(&event.event_type)), spec.event_types.is_empty())
         && has(event.severity.map(|s| spec.severities.contains(&s)), spec.severities.is_empty())
         && has(
-            event.source.map(|s| spec.sources.iter().any(|source| source == s)),
+            event.source.map(|source| spec.sources.contains(&source.into())),
             spec.sources.is_empty(),
         )
         && spec.labels.iter().all(label)
@@ -256,6 +260,11 @@ impl Run {
             1 => client.send_raw(b"\x16\x03\x01\x02\x00\x01nonsense\r\n\r\n"),
             2 => client.send_raw(request("/elsewhere").as_bytes()),
             3 => client.send_raw(b"GET /ws HTT"),
+            4..10 => {
+                client.is_packed = true;
+                let target = format!("/ws?encoding=msgpack&client={number}");
+                client.send_raw(request(&target).as_bytes());
+            }
             _ => client.send_raw(request(&format!("/ws?client={number}")).as_bytes()),
         }
         self.clients.push(client);
@@ -441,7 +450,7 @@ fn a_run_is_the_same_for_the_same_seed() {
 
 /// Session ids are random by design.
 fn without_session(mut frame: Received, none: &Value) -> Received {
-    if let Received::Text(message) = &mut frame
+    if let Received::Text(message) | Received::Packed(message) = &mut frame
         && message["type"] == "welcome"
     {
         message["session_id"] = none.clone();

@@ -7,12 +7,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tungstenite::client::{IntoClientRequest, client_with_config};
 use tungstenite::handshake::client::Response;
-use tungstenite::http::{Uri, header};
+use tungstenite::http::{HeaderValue, Uri, header};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use crate::base::clock::{Clock, Instant};
+use crate::base::limits::NESTING_DEPTH_MAX;
 use crate::base::logged::Logged;
+use crate::protocol::{Encoding, msgpack};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +43,7 @@ pub enum Lost {
 pub enum Heard {
     /// No message within a tick.
     Nothing,
+    /// A message as JSON, whatever it came as.
     Text(String),
     Lost(Lost),
 }
@@ -49,6 +52,7 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Link {
     socket: WebSocket<TcpStream>,
+    encoding: Encoding,
     clock: Clock,
     heartbeat: Duration,
     heard_at: Instant,
@@ -61,17 +65,22 @@ impl Link {
     ///
     /// # Errors
     /// Says whether another attempt makes sense.
-    pub fn open(url: &str, clock: Clock) -> Result<Self, Lost> {
+    pub fn open(url: &str, encoding: Encoding, clock: Clock) -> Result<Self, Lost> {
         let url = endpoint(url)?;
         let stream = connect(&url).map_err(|error| Lost::Unreachable(error.to_string()))?;
         let prepare = |timeout| stream.set_read_timeout(Some(timeout));
         let broken = |error: io::Error| again(format!("the connection failed: {error}"));
         stream.set_nodelay(true).and_then(|()| prepare(HANDSHAKE_TIMEOUT)).map_err(broken)?;
         stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(broken)?;
-        let request = url
+        let mut request = url
             .to_string()
             .into_client_request()
             .map_err(|error| Lost::Final(format!("cannot use the URL {url}: {error}")))?;
+        // JSON is spoken without saying so, also by servers that know nothing else.
+        if encoding != Encoding::Json {
+            let subprotocol = HeaderValue::from_static(encoding.subprotocol());
+            request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+        }
         let (socket, _) = client_with_config(request, stream, Some(WebSocketConfig::default()))
             .map_err(|error| match error {
                 HandshakeError::Interrupted(_) => {
@@ -81,7 +90,7 @@ impl Link {
             })?;
         socket.get_ref().set_read_timeout(Some(TICK)).map_err(broken)?;
         let heard_at = clock.now();
-        Ok(Self { socket, clock, heartbeat: HEARTBEAT, heard_at, retry_after: None })
+        Ok(Self { socket, encoding, clock, heartbeat: HEARTBEAT, heard_at, retry_after: None })
     }
 
     /// Waits for a message, one tick at most. Pings are answered on the way.
@@ -91,6 +100,9 @@ impl Link {
                 self.heard_at = self.clock.now();
                 match message {
                     Message::Text(text) => Heard::Text(text.as_str().to_owned()),
+                    Message::Binary(bytes) if self.encoding == Encoding::MessagePack => {
+                        unpacked(&bytes)
+                    }
                     Message::Close(frame) => Heard::Lost(self.closed(frame.as_ref())),
                     _ => Heard::Nothing,
                 }
@@ -109,7 +121,10 @@ impl Link {
 
     /// Sends a message of the protocol.
     pub fn send(&mut self, message: &Value) -> Option<Lost> {
-        let sent = self.socket.send(Message::text(message.to_string()));
+        let sent = self.socket.send(match self.encoding {
+            Encoding::Json => Message::text(message.to_string()),
+            Encoding::MessagePack => Message::binary(msgpack::to_vec(message)),
+        });
         sent.err().map(|error| again(format!("the connection was lost: {error}")))
     }
 
@@ -162,6 +177,18 @@ impl Link {
         match code {
             4500..=4999 => Lost::Final(why),
             _ => Lost::Again { why, after: self.retry_after },
+        }
+    }
+}
+
+fn unpacked(bytes: &[u8]) -> Heard {
+    /// Deeper than what a server passes on.
+    const DEPTH_MAX: usize = 2 * NESTING_DEPTH_MAX;
+    match msgpack::to_json(bytes, DEPTH_MAX) {
+        Ok(text) => Heard::Text(text),
+        Err(error) => {
+            let why = format!("the server sent something that is not MessagePack: {error}");
+            Heard::Lost(Lost::Final(why))
         }
     }
 }
@@ -232,9 +259,12 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread;
 
+    use tungstenite::handshake::derive_accept_key;
+    use tungstenite::protocol::Role;
     use tungstenite::protocol::frame::coding::CloseCode;
 
     use super::*;
@@ -250,6 +280,15 @@ mod tests {
         }
     }
 
+    fn read_head(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("read") == 1 {
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).expect("ASCII")
+    }
+
     /// Serves one connection, which ends as `with` says.
     fn closed_by(with: Option<CloseFrame>, before: &'static str) -> Lost {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -261,7 +300,7 @@ mod tests {
             socket.close(with).expect("sent");
             while socket.read().is_ok() {}
         });
-        let mut link = Link::open(&url, Clock::System).expect("connected");
+        let mut link = Link::open(&url, Encoding::Json, Clock::System).expect("connected");
         let lost = loop {
             match link.hear() {
                 Heard::Nothing => {}
@@ -294,11 +333,51 @@ mod tests {
     }
 
     #[test]
+    fn messagepack_is_asked_for_and_read_as_json() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("ws://{}", listener.local_addr().expect("bound"));
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let head = read_head(&mut stream);
+            let field = |name: &str| {
+                let fields = head.lines().filter_map(|line| line.split_once(": "));
+                fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|it| it.1).next()
+            };
+            assert_eq!(field("sec-websocket-protocol"), Some("alarmcast.v1.msgpack"));
+            let accept = derive_accept_key(field("sec-websocket-key").expect("a key").as_bytes());
+            let text = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Protocol: alarmcast.v1.msgpack\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(text.as_bytes()).expect("sent");
+            let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+            socket.send(Message::binary(b"\x82\xa1z\x01\xa1a\x91\xc0".as_slice())).expect("sent");
+            assert_eq!(socket.read().expect("a message"), Message::binary(b"\x80".as_slice()));
+            socket.send(Message::binary(b"\x82".as_slice())).expect("sent");
+            while socket.read().is_ok() {}
+        });
+        let mut link = Link::open(&url, Encoding::MessagePack, Clock::System).expect("connected");
+        let hear = |link: &mut Link| loop {
+            match link.hear() {
+                Heard::Nothing => {}
+                Heard::Text(text) => break text,
+                Heard::Lost(Lost::Final(why)) => break why,
+                Heard::Lost(other) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(hear(&mut link), r#"{"z":1,"a":[null]}"#);
+        assert!(link.send(&serde_json::json!({})).is_none());
+        assert!(hear(&mut link).contains("not MessagePack"));
+        drop(link);
+        server.join().expect("no panic");
+    }
+
+    #[test]
     fn nobody_there_is_told_apart_from_a_refusal() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("ws://{}", listener.local_addr().expect("bound"));
         drop(listener);
-        let lost = Link::open(&url, Clock::System).expect_err("nobody");
+        let lost = Link::open(&url, Encoding::Json, Clock::System).expect_err("nobody");
         assert!(matches!(lost, Lost::Unreachable(_)), "{lost:?}");
     }
 
@@ -313,17 +392,12 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let url = format!("ws://{}", listener.local_addr().expect("bound"));
             let server = thread::spawn(move || {
-                use std::io::{Read, Write};
                 let (mut stream, _) = listener.accept().expect("a client");
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("read") == 1 {
-                    head.push(byte[0]);
-                }
+                read_head(&mut stream);
                 let text = format!("HTTP/1.1 {answer}Content-Length: 0\r\n\r\n");
                 stream.write_all(text.as_bytes()).expect("sent");
             });
-            let lost = Link::open(&url, Clock::System).expect_err("refused");
+            let lost = Link::open(&url, Encoding::Json, Clock::System).expect_err("refused");
             match (&lost, expected) {
                 (Lost::Final(_), None) => {}
                 (Lost::Again { after, .. }, Some(seconds)) => {

@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderValue;
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
 use super::wait::DEADLINE;
@@ -12,6 +13,8 @@ use super::wait::DEADLINE;
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocket<TcpStream>,
+    /// Messages are MessagePack in binary frames.
+    is_packed: bool,
 }
 
 /// How a connection ended.
@@ -42,11 +45,31 @@ impl Client {
             tungstenite::client(request, stream).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(response.status(), 101);
         assert_eq!(response.headers().get("sec-websocket-protocol"), None, "none was offered");
-        Self { socket }
+        Self { socket, is_packed: url.ends_with("encoding=msgpack") }
+    }
+
+    /// Connects and offers MessagePack by its subprotocol, which must be agreed to.
+    #[track_caller]
+    pub fn connect_packed(url: &str) -> Self {
+        let mut request = url.into_client_request().expect("a URL");
+        let subprotocol = HeaderValue::from_static("alarmcast.v1.msgpack");
+        request.headers_mut().insert("sec-websocket-protocol", subprotocol);
+        let authority = request.uri().authority().expect("a host").as_str();
+        let stream = TcpStream::connect(authority).expect("the server listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a socket option");
+        stream.set_nodelay(true).expect("a socket option");
+        // The library ends the handshake unless what it offered comes back.
+        let (socket, _) =
+            tungstenite::client(request, stream).unwrap_or_else(|error| panic!("{error}"));
+        Self { socket, is_packed: true }
     }
 
     pub fn send(&mut self, message: &Value) {
-        self.send_text(&message.to_string());
+        if self.is_packed {
+            self.send_binary(&rmp_serde::to_vec_named(message).expect("MessagePack"));
+        } else {
+            self.send_text(&message.to_string());
+        }
     }
 
     pub fn send_text(&mut self, text: &str) {
@@ -63,7 +86,11 @@ impl Client {
     fn next(&mut self) -> Result<Value, u16> {
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => {
+                Ok(Message::Binary(bytes)) if self.is_packed => {
+                    let message = rmp_serde::from_slice(&bytes);
+                    return Ok(message.unwrap_or_else(|error| panic!("{error}: {bytes:x?}")));
+                }
+                Ok(Message::Text(text)) if !self.is_packed => {
                     let message = serde_json::from_str(&text);
                     return Ok(message.unwrap_or_else(|error| panic!("not JSON ({error}): {text}")));
                 }
@@ -71,7 +98,7 @@ impl Client {
                 Ok(Message::Close(frame)) => {
                     return Err(frame.map_or(1005, |frame| frame.code.into()));
                 }
-                Ok(other) => panic!("not a text frame: {other:?}"),
+                Ok(other) => panic!("not a frame of this encoding: {other:?}"),
                 Err(error) => panic!("no further message: {error}"),
             }
         }

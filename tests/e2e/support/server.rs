@@ -116,6 +116,14 @@ impl Server {
         client
     }
 
+    /// A client that speaks MessagePack and was welcomed.
+    #[track_caller]
+    pub fn connect_packed(&self) -> Client {
+        let mut client = Client::connect_packed(&self.stream_url);
+        client.expect("welcome");
+        client
+    }
+
     /// A client with one subscription, confirmed.
     #[track_caller]
     pub fn subscriber(&self, filters: &Value) -> Client {
