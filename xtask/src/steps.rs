@@ -74,10 +74,14 @@ fn tests(context: &Context) -> Result {
         .filter(|name| name != "tidy" && !name.starts_with("e2e"))
         .flat_map(|name| ["--test".to_owned(), name]);
     let kinds = ["--locked", "--no-fail-fast", "--workspace", "--lib", "--bins", "--examples"];
+    // Built for the integration tests in any case: the scale tests need not build their own.
+    let server = context.target.join("debug").join("alarmcast");
     if exists("cargo-nextest") {
-        return run(cargo(context, &["nextest", "run"]).args(kinds).args(others));
+        let mut nextest = cargo(context, &["nextest", "run"]);
+        return run(nextest.args(kinds).args(others).env("ALARMCAST_BIN", server));
     }
-    run_tests(cargo(context, &["test"]).args(kinds).args(others)).map(drop)
+    let mut test = cargo(context, &["test"]);
+    run_tests(test.args(kinds).args(others).env("ALARMCAST_BIN", server)).map(drop)
 }
 
 fn doc_tests(context: &Context) -> Result {

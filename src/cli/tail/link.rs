@@ -72,11 +72,10 @@ impl Link {
         let broken = |error: io::Error| again(format!("the connection failed: {error}"));
         stream.set_nodelay(true).and_then(|()| prepare(HANDSHAKE_TIMEOUT)).map_err(broken)?;
         stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(broken)?;
-        let mut request = url
-            .to_string()
+        let mut request = by_name(&url.to_string(), encoding)
             .into_client_request()
             .map_err(|error| Lost::Final(format!("cannot use the URL {url}: {error}")))?;
-        // JSON is spoken without saying so, also by servers that know nothing else.
+        // A server that knows nothing but JSON would not answer with a subprotocol.
         if encoding != Encoding::Json {
             let subprotocol = HeaderValue::from_static(encoding.subprotocol());
             request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
@@ -257,6 +256,17 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(text.trim().parse().ok()?).min(RETRY_AFTER_MAX))
 }
 
+/// The URL with the encoding in its query: who asks for it by name is told of losses, and a
+/// server that does not know the parameter ignores it.
+fn by_name(url: &str, encoding: Encoding) -> String {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    if encoding != Encoding::Json || query.split('&').any(|field| field.starts_with("encoding=")) {
+        return url.to_owned();
+    }
+    let separator = if query.is_empty() { "" } else { "&" };
+    format!("{base}?{query}{separator}encoding=json")
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -268,6 +278,18 @@ mod tests {
     use tungstenite::protocol::frame::coding::CloseCode;
 
     use super::*;
+
+    #[test]
+    fn json_is_asked_for_by_name_unless_the_url_does() {
+        for (url, asked) in [
+            ("ws://h/ws", "ws://h/ws?encoding=json"),
+            ("ws://h/ws?a=1", "ws://h/ws?a=1&encoding=json"),
+            ("ws://h/ws?encoding=json", "ws://h/ws?encoding=json"),
+        ] {
+            assert_eq!(by_name(url, Encoding::Json), asked);
+            assert_eq!(by_name(url, Encoding::MessagePack), url);
+        }
+    }
 
     #[test]
     fn a_url_without_a_path_gets_the_usual_one() {
