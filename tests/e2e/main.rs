@@ -31,4 +31,5 @@ mod messages;
 mod metrics;
 mod mixed_session;
 mod segments;
+mod shedding;
 mod support;

@@ -76,6 +76,14 @@ impl Raw {
         self
     }
 
+    /// Shakes hands as a client that names the protocol, and so hears of losses.
+    #[track_caller]
+    pub fn upgrade_by_name(mut self) -> Self {
+        self.write(UPGRADE.replacen("/ws", "/ws?encoding=json", 1).as_bytes());
+        self.read_upgrade();
+        self
+    }
+
     /// Reads the answer to the upgrade, and the welcome.
     #[track_caller]
     pub fn read_upgrade(&mut self) {
