@@ -102,11 +102,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// which they became dirty, within this turn's budget. The rest is served first in the next
     /// turn, after another look at what is urgent in the inbox.
     pub(super) fn flush(&mut self, now: Instant) {
-        for _ in 0..self.settings.turn_sends_max {
+        /// One send in so many is for those with nothing urgent: else clients that have us answer
+        /// all the time could keep the others, and with them the hub, waiting for ever.
+        const SHARE: usize = 8;
+        for count in 1..=self.settings.turn_sends_max {
             if self.is_driver_full() {
                 break;
             }
-            let urgent = self.dirty_urgent.pop_front();
+            let is_others_turn = count % SHARE == 0 && !self.dirty.is_empty();
+            let urgent = if is_others_turn { None } else { self.dirty_urgent.pop_front() };
             let is_urgent = urgent.is_some();
             let Some(key) = urgent.or_else(|| self.dirty.pop_front()) else { break };
             if let Some(connection) = self.connections.get_mut(key) {
