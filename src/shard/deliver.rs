@@ -253,7 +253,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let connection = self.connections.get(key)?;
         let seq = |id: FrameId| self.arena.get(id).event.map(|mark| mark.seq);
         let queued = connection.outbox.iter().flat_map(|outbox| outbox.iter()).filter_map(seq);
-        let lost = connection.outbox.iter().filter_map(|it| it.loss.range()).map(|(from, _)| from);
+        let lost = connection.outbox.iter().filter_map(|outbox| outbox.first_lost());
         let in_flight = connection.in_flight.ids().iter().copied().filter_map(seq);
         queued.chain(lost).chain(in_flight).min()
     }

@@ -7,7 +7,7 @@ use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
-use crate::queue::{Arena, EventMark, FrameId, Lane, Loss, Outbox};
+use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Loss, Outbox};
 use crate::shard::connection::{Ending, InFlight};
 use crate::shard::handler::Handler;
 use crate::shard::stats::{Histograms, ShardStats};
@@ -160,12 +160,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn tell_loss(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(outbox) = &mut connection.outbox else { return };
-        if !outbox.loss.is_empty() {
-            let loss = outbox.loss.take();
-            if let Some(notice) = self.handler.dropped(key, &loss) {
-                self.queue_past_limits(key, Lane::Control, notice);
-            }
-        }
+        let loss = outbox.loss.take();
+        let Some((from, _)) = loss.range() else { return };
+        let Some(bytes) = self.handler.dropped(key, &loss) else { return };
+        let frame_bytes = bytes.len();
+        let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
+        outbox.push_notice(id, frame_bytes, from);
+        self.links.stats.outbox_bytes.add(frame_bytes as u64);
     }
 
     pub(super) fn handle_send(&mut self, key: Key, outcome: Outcome, now: Instant) {
