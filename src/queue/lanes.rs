@@ -61,6 +61,9 @@ pub struct Outbox {
     bytes: usize,
     /// What was shed and not told yet.
     pub loss: Loss,
+    /// The last notice of a loss that still waits, with the first event of which it and those
+    /// before it tell.
+    notice: Option<(FrameId, u64)>,
 }
 
 impl Outbox {
@@ -121,9 +124,23 @@ impl Outbox {
         debug_assert!(self.invariants());
     }
 
+    /// Queues the notice of a loss that began with the event `from`, past the limits.
+    pub fn push_notice(&mut self, id: FrameId, bytes: usize, from: u64) {
+        self.push_past_limits(Lane::Control, id, bytes);
+        let from = self.notice.map_or(from, |(_, earlier)| earlier.min(from));
+        self.notice = Some((id, from));
+    }
+
+    /// The first event that was shed and whose loss did not go out yet.
+    pub fn first_lost(&self) -> Option<u64> {
+        let untold = self.loss.range().map(|(from, _)| from);
+        untold.into_iter().chain(self.notice.map(|(_, from)| from)).min()
+    }
+
     /// Takes the next reference: the oldest of the highest lane that has any.
     pub fn pop(&mut self) -> Option<FrameId> {
         let (id, bytes) = self.lanes.iter_mut().find_map(VecDeque::pop_front)?;
+        self.notice.take_if(|(notice, _)| *notice == id);
         self.take_away(bytes);
         Some(id)
     }

@@ -136,18 +136,30 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn keep_within_budget(&mut self, now: Instant) {
         let budget = self.settings.backlog_bytes_max;
         if self.backlog_bytes() <= budget {
+            self.irreducible_bytes = 0;
             return;
         }
+        // What could not be reduced the last time is with the kernel: looking at every connection
+        // in every turn would not change that.
+        if self.backlog_bytes() <= self.irreducible_bytes.saturating_add(budget / 64) {
+            return;
+        }
+        self.links.stats.budget_exceeded.add(1);
+        // Some room below the budget, so that this does not happen in every turn.
+        self.reduce_backlogs(budget / 8 * 7, now);
+        self.irreducible_bytes = self.backlog_bytes();
+    }
+
+    fn reduce_backlogs(&mut self, enough: usize, now: Instant) {
         let mut backlogs: Vec<(usize, Key)> = Vec::new();
         for key in self.connections.keys() {
-            if let Some(outbox) = self.connections.get(key).and_then(|it| it.outbox.as_ref()) {
+            let Some(connection) = self.connections.get(key) else { continue };
+            // With nothing in flight it is not the client that is slow.
+            if let Some(outbox) = connection.outbox.as_ref().filter(|_| connection.is_sending) {
                 backlogs.push((outbox.bytes(), key));
             }
         }
         backlogs.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
-        self.links.stats.budget_exceeded.add(1);
-        // Some room below the budget, so that this does not happen in every turn.
-        let enough = budget / 8 * 7;
         for &(_, key) in &backlogs {
             if self.backlog_bytes() <= enough {
                 return;
@@ -223,6 +235,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Ends a connection whose backlog is at its limit and may not be shed further.
     fn close_slow(&mut self, key: Key, now: Instant) {
+        // Of one that is ending already, what waits are the last words.
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.ending != Ending::No || !connection.session.is_open() {
+            return;
+        }
         self.links.stats.slow_consumers_closed.add(1);
         let position = self.first_unsent(key).map(|first| first - 1);
         // What waits is given up: it would only stand between the client and the news that
@@ -236,7 +253,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let connection = self.connections.get(key)?;
         let seq = |id: FrameId| self.arena.get(id).event.map(|mark| mark.seq);
         let queued = connection.outbox.iter().flat_map(|outbox| outbox.iter()).filter_map(seq);
-        let lost = connection.outbox.iter().filter_map(|it| it.loss.range()).map(|(from, _)| from);
+        let lost = connection.outbox.iter().filter_map(|outbox| outbox.first_lost());
         let in_flight = connection.in_flight.ids().iter().copied().filter_map(seq);
         queued.chain(lost).chain(in_flight).min()
     }

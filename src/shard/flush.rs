@@ -7,7 +7,7 @@ use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
-use crate::queue::{Arena, EventMark, FrameId, Lane, Loss, Outbox};
+use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Loss, Outbox};
 use crate::shard::connection::{Ending, InFlight};
 use crate::shard::handler::Handler;
 use crate::shard::stats::{Histograms, ShardStats};
@@ -102,11 +102,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// which they became dirty, within this turn's budget. The rest is served first in the next
     /// turn, after another look at what is urgent in the inbox.
     pub(super) fn flush(&mut self, now: Instant) {
-        for _ in 0..self.settings.turn_sends_max {
+        /// One send in so many is for those with nothing urgent: else clients that have us answer
+        /// all the time could keep the others, and with them the hub, waiting for ever.
+        const SHARE: usize = 8;
+        for count in 1..=self.settings.turn_sends_max {
             if self.is_driver_full() {
                 break;
             }
-            let urgent = self.dirty_urgent.pop_front();
+            let is_others_turn = count % SHARE == 0 && !self.dirty.is_empty();
+            let urgent = if is_others_turn { None } else { self.dirty_urgent.pop_front() };
             let is_urgent = urgent.is_some();
             let Some(key) = urgent.or_else(|| self.dirty.pop_front()) else { break };
             if let Some(connection) = self.connections.get_mut(key) {
@@ -156,12 +160,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn tell_loss(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(outbox) = &mut connection.outbox else { return };
-        if !outbox.loss.is_empty() {
-            let loss = outbox.loss.take();
-            if let Some(notice) = self.handler.dropped(key, &loss) {
-                self.queue_past_limits(key, Lane::Control, notice);
-            }
-        }
+        let loss = outbox.loss.take();
+        let Some((from, _)) = loss.range() else { return };
+        let Some(bytes) = self.handler.dropped(key, &loss) else { return };
+        let frame_bytes = bytes.len();
+        let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
+        outbox.push_notice(id, frame_bytes, from);
+        self.links.stats.outbox_bytes.add(frame_bytes as u64);
     }
 
     pub(super) fn handle_send(&mut self, key: Key, outcome: Outcome, now: Instant) {

@@ -56,6 +56,8 @@ pub struct Shard<D, H> {
     pub(super) newest_seq: u64,
     pub(super) ping: Rc<Bytes>,
     pub(super) shed: Vec<(Lane, FrameId)>,
+    /// Backlogs above the budget that shedding and closing could not reduce; zero below it.
+    pub(super) irreducible_bytes: usize,
     waker: Waker,
     completions: Completions,
     expired: Vec<(u64, Key)>,
@@ -84,6 +86,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             newest_seq: 0,
             ping: Rc::new(Bytes::from(ping)),
             shed: Vec::new(),
+            irreducible_bytes: 0,
             completions: Completions::new(),
             expired: Vec::new(),
             clock,

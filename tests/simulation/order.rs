@@ -136,3 +136,23 @@ fn too_much_said_together_with_the_request_does_not_cost_the_upgrade_its_answer(
     assert_eq!(client.closing_code(), Some(4009));
     assert_eq!(client.close_code(), Some(4009));
 }
+
+#[test]
+fn clients_that_ask_all_the_time_do_not_keep_the_others_waiting() {
+    let mut plan = Plan::new(7);
+    plan.settings.turn_sends_max = 8;
+    let mut world = plan.build();
+    let mut reader = world.join_subscribed(json!({}));
+    let mut askers: Vec<_> = (0..24).map(|_| world.join()).collect();
+    let mut ask = |world: &mut crate::world::World<_>| {
+        for asker in &mut askers {
+            asker.send_raw(&frame(crate::client::PING, b""));
+        }
+        world.turn();
+    };
+    (0..10).for_each(|_| ask(&mut world));
+    let seq = world.publish(events::of(Priority::Normal, "api"));
+    (0..10).for_each(|_| ask(&mut world));
+    reader.pump();
+    assert_eq!(reader.seqs(), [seq]);
+}

@@ -8,7 +8,7 @@ use alarmcast::queue::Limits;
 use alarmcast::shard::StreamHandler;
 use serde_json::{Value, json};
 
-use crate::client::{Client, request};
+use crate::client::{Client, PING, frame, request};
 use crate::events;
 use crate::random::{Random, for_seeds};
 use crate::world::{Plan, World};
@@ -204,4 +204,66 @@ fn check(account: &Account, published: &BTreeMap<Priority, Vec<u64>>, seed: u64)
         assert_eq!(sum, published.len() as u64, "seed {seed}: {priority:?}: {account:?}");
     }
     assert_eq!(account.dropped(Priority::Critical), 0, "seed {seed}");
+}
+
+#[test]
+fn a_notice_that_was_given_up_with_the_backlog_is_behind_the_position() {
+    let mut plan = plan(5);
+    plan.settings.send_bytes_max = 1024;
+    let mut world = plan.build();
+    let mut slow = join_extended(&mut world);
+    slow.read_bytes = 0;
+    for _ in 0..100 {
+        world.publish(events::of(Priority::Low, "api"));
+        world.settle(&mut []);
+    }
+    assert!(world.stats.events_shed[Priority::Low.index()].get() > 0);
+    // More answers than one send carries: the notice goes behind them.
+    for _ in 0..25 {
+        slow.send_raw(&frame(PING, &[7; 100]));
+    }
+    world.settle(&mut []);
+    slow.read_bytes = 1024;
+    slow.pump();
+    slow.read_bytes = 0;
+    world.settle(&mut []);
+    for _ in 0..80 {
+        world.publish(events::of(Priority::Critical, "api"));
+        world.settle(&mut []);
+    }
+    assert_eq!(world.stats.slow_consumers_closed.get(), 1);
+    slow.read_bytes = usize::MAX;
+    world.pass(Duration::from_secs(1), &mut [&mut slow]);
+    let closing = slow.messages().find(|it| it["type"] == "closing").expect("told");
+    let after = closing["resume"]["after"].as_u64().expect("a position");
+    let told = |seq: u64| {
+        let mut notices = slow.messages().filter(|it| it["type"] == "dropped");
+        notices.any(|it| it["from_seq"].as_u64() <= Some(seq) && Some(seq) <= it["to_seq"].as_u64())
+    };
+    let silent: Vec<u64> =
+        (1..=after).filter(|seq| !slow.seqs().contains(seq) && !told(*seq)).collect();
+    assert!(silent.is_empty(), "{silent:?} neither delivered nor told, up to {after}");
+}
+
+#[test]
+fn one_that_was_closed_for_the_budget_still_gets_its_last_words() {
+    let mut plan = plan(6);
+    plan.settings.outbox = Limits { messages_max: 10_000, bytes_max: 16 * 1024 * 1024 };
+    plan.settings.backlog_bytes_max = 8 * 1024;
+    // What is in flight alone is more than enough.
+    plan.settings.send_bytes_max = 64 * 1024;
+    let mut world = plan.build();
+    let mut slow = world.join_subscribed(json!({}));
+    let mut quick = join_extended(&mut world);
+    slow.read_bytes = 0;
+    for _ in 0..20 {
+        world.publish(events::of_bytes(7_000));
+        world.settle(&mut [&mut quick]);
+    }
+    assert_eq!(world.stats.slow_consumers_closed.get(), 1, "once, and only the slow one");
+    assert!(world.stats.budget_exceeded.get() < 20);
+    assert_eq!(quick.seqs().len(), 20, "who keeps up loses nothing");
+    slow.read_bytes = usize::MAX;
+    world.pass(Duration::from_secs(1), &mut [&mut slow, &mut quick]);
+    assert_eq!((slow.closing_code(), slow.close_code()), (Some(4009), Some(4009)));
 }
