@@ -55,7 +55,7 @@ fn a_slow_reader_gets_or_is_told_of_every_event_and_loses_no_critical_one() {
             quick.expect_event();
             published += 1;
         }
-        if rounds_left % 10 == 0 {
+        if rounds_left.is_multiple_of(10) {
             server.publish(&events::created(rounds_left, "P0"));
             quick.expect_event();
             published += 1;

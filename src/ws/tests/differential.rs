@@ -94,6 +94,12 @@ fn agree(data: &[u8]) -> Result<(), TestCaseError> {
         return Ok(());
     }
     let padded = [data, &[0; PADDING_BYTES]].concat();
+    if violation.reason.contains("must not exceed 125") {
+        // The long form is enough for us; tungstenite reads the length, which may be a small one.
+        let (theirs, _) = oracle(&padded);
+        prop_assert!(theirs.starts_with(&ours), "{theirs:?} {ours:?}");
+        return Ok(());
+    }
     prop_assert_eq!(oracle(&padded), (ours, true), "{}", violation);
     Ok(())
 }
