@@ -150,7 +150,11 @@ pub const KEYS: &[Key] = &[
         integer(1, 10_000_000),
         "Published events that wait to be sequenced; when full, publishers are told to wait.",
     ),
-    key("hub.inbox_events_max", integer(1, 10_000_000), "Events that wait for one shard: urgent ones and others each."),
+    key(
+        "hub.inbox_events_max",
+        integer(1, 10_000_000),
+        "Events that wait for one shard: urgent ones and others each.",
+    ),
     key("webhooks.alertmanager.source", Kind::Text, "The source of alerts from Alertmanager."),
     key(
         "webhooks.alertmanager.severity_label",
