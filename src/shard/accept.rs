@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
+use crate::io::errno::Failure;
 use crate::io::{Driver, Kind, Op, Outcome, Socket};
 use crate::session::Session;
 use crate::shard::connection::Connection;
@@ -73,7 +74,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn handle_accept_error(&mut self, error: &io::Error, now: Instant) {
         // The peer gave up between the handshake of TCP and the accept: nothing is wrong here.
-        if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::ECANCELED)) {
+        let is_given_up = error.kind() == io::ErrorKind::ConnectionAborted;
+        if is_given_up || Failure::of(error) == Failure::Cancelled {
             return;
         }
         if self.accepts.retry_at.is_none() {

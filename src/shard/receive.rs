@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::base::buffers::RecvBuf;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
+use crate::io::errno::Failure;
 use crate::io::{Driver, Kind, Op, Outcome};
 use crate::protocol::CloseCode;
 use crate::session::Input;
@@ -70,12 +71,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn handle_recv_error(&mut self, key: Key, error: &io::Error) {
-        match error.raw_os_error() {
-            Some(libc::ENOBUFS) => {
+        match Failure::of(error) {
+            Failure::NoBuffers => {
                 self.links.stats.receive_buffers_exhausted.add(1);
                 self.receive_again(key);
             }
-            Some(libc::ECANCELED) => {}
+            Failure::Cancelled => {}
             _ => self.abort_lost(key),
         }
     }
