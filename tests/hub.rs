@@ -35,6 +35,20 @@ fn events(count: usize) -> Vec<Publish> {
     (0..count).map(|number| event(&number.to_string(), None)).collect()
 }
 
+fn critical(title: &str) -> Publish {
+    let item = json!({
+        "event_type": "incident_created",
+        "incident": {
+            "id": "0192d3a0-0000-7000-8000-000000000001", "severity": "P0", "source": "test",
+            "title": title,
+        },
+    });
+    match parse_item(item, jiff::Timestamp::UNIX_EPOCH) {
+        Ok(publish) => publish,
+        Err(error) => panic!("{error}"),
+    }
+}
+
 fn new_hub(ingest_events_max: usize) -> (Hub, Lifecycle) {
     let lifecycle = Lifecycle::new();
     let drain_timeout = Duration::from_secs(5);
@@ -220,6 +234,75 @@ fn the_hub_waits_for_a_full_inbox_and_goes_on_when_it_is_drained() {
 }
 
 #[test]
+fn a_critical_event_passes_the_others_that_wait_for_room() {
+    let (hub, lifecycle) = new_hub(8);
+    let (publisher, waker) = (hub.publisher(), hub.waker());
+    let shards: Vec<_> = (0..2)
+        .map(|index| {
+            let inbox = Arc::new(Inbox::new(3));
+            let stats = Arc::new(ShardStats::default());
+            let handle = Handle::new(index, "test", stats, Arc::clone(&inbox), Waker::new(|| {}));
+            (inbox, handle)
+        })
+        .collect();
+    let handles = shards.iter().map(|(_, handle)| handle.clone()).collect();
+    let thread = thread::spawn(move || hub.run(handles));
+    let others = publisher.publish(events(8)).expect("room");
+    while publisher.stats().inbox_waits.get() == 0 {
+        thread::yield_now();
+    }
+    let more = publisher.publish(events(8)).expect("room: the first are with the hub");
+    assert!(matches!(publisher.publish(events(1)), Err(PublishError::Full { waiting: 8, .. })));
+    let urgent = publisher.publish(vec![critical("passes")]).expect("room of its own");
+    assert_eq!(urgent.wait().expect("published, though nobody reads")[0].seq, 5);
+    for (inbox, _) in &shards {
+        assert_eq!(inbox.pop_urgent().expect("it is there").event.seq, 5);
+        assert_eq!(inbox.complete_to(), 3, "the fourth is held");
+    }
+    let mut seen = vec![Vec::new(); shards.len()];
+    while seen.iter().any(|seen| seen.len() < 16) {
+        for ((inbox, _), seen) in shards.iter().zip(&mut seen) {
+            let complete_to = inbox.complete_to();
+            while let Some(event) = inbox.pop_event() {
+                seen.push(event.event.seq);
+            }
+            let newest = seen.last().copied().unwrap_or(0);
+            assert!(complete_to <= newest.max(5), "{complete_to} is beyond {newest}");
+            if inbox.relieve() {
+                waker.wake();
+            }
+        }
+    }
+    let all: Vec<u64> = (1..=17).filter(|seq| *seq != 5).collect();
+    assert_eq!(seen, [all.clone(), all]);
+    assert_eq!((others.wait().expect("published").len(), more.wait().expect("too").len()), (8, 8));
+    assert!(shards.iter().all(|(inbox, _)| inbox.complete_to() == 17));
+    lifecycle.advance(Stage::Stopped);
+    waker.wake();
+    thread.join().expect("the hub");
+}
+
+#[test]
+fn a_batch_of_both_kinds_is_answered_in_its_own_order() {
+    let running = Running::start(100, 1, 100);
+    let mixed = vec![
+        event("a", None),
+        critical("b"),
+        event("c", Some("k")),
+        critical("d"),
+        event("e", Some("k")),
+    ];
+    let published = running.publisher.publish(mixed).expect("room").wait().expect("published");
+    let seqs: Vec<u64> = published.iter().map(|item| item.seq).collect();
+    assert_eq!(seqs.len(), 5);
+    assert!(seqs[1] < seqs[3] && seqs[0] < seqs[2], "either kind keeps its order: {seqs:?}");
+    assert!(published[4].duplicate && seqs[4] == seqs[2]);
+    let full = running.publisher.publish((0..101).map(|_| critical("x")).collect());
+    assert!(matches!(full, Err(PublishError::TooLarge { events: 101, capacity: 100 })));
+    running.stop();
+}
+
+#[test]
 fn a_draining_server_refuses_but_delivers_what_it_took() {
     let (hub, lifecycle) = new_hub(100);
     let publisher = hub.publisher();
@@ -286,8 +369,8 @@ fn a_stop_without_a_drain_ends_a_hub_that_waits_for_a_dead_shard() {
     lifecycle.advance(Stage::Stopped);
     waker.wake();
     thread.join().expect("the hub");
-    assert!(receipt.wait().is_ok());
-    assert!(late.wait().is_err());
+    assert_eq!(receipt.wait(), Err(PublishError::Stopped), "not all of it was handed on");
+    assert_eq!(late.wait(), Err(PublishError::Stopped));
 }
 
 #[test]

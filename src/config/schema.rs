@@ -148,7 +148,7 @@ pub const KEYS: &[Key] = &[
     key(
         "hub.ingest_events_max",
         integer(1, 10_000_000),
-        "Published events that wait to be sequenced; when full, publishers are told to wait.",
+        "Published events that wait to be sequenced: urgent ones and others each; when full, publishers are told to wait.",
     ),
     key(
         "hub.inbox_events_max",

@@ -86,6 +86,13 @@ names! {
     }
 }
 
+impl Priority {
+    /// Critical or high: goes ahead of the others wherever events wait.
+    pub const fn is_urgent(self) -> bool {
+        matches!(self, Self::Critical | Self::High)
+    }
+}
+
 names! {
     /// How bad it is; `P0` is the worst and the least in order.
     Severity {

@@ -1,5 +1,6 @@
-//! Hands an event to every shard, waiting where one has no room: backpressure
-//! reaches the publisher through the ingest queue.
+//! Hands events to every shard. Where one has no room, urgent events wait for it, and others
+//! are held while urgent ones pass: backpressure reaches the publisher through the ingest
+//! queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,44 +46,91 @@ impl Parking {
 /// The shards, as the hub sees them.
 pub(super) struct Fanout {
     shards: Vec<Handle>,
+    /// The one event that did not find room everywhere; only urgent ones pass it.
+    held: Option<Arc<Encoded>>,
+    /// The shards that had no room for it.
+    full: Vec<usize>,
+    /// Seq of the event that was pushed last.
+    newest: u64,
 }
 
 impl Fanout {
     pub fn new(shards: Vec<Handle>) -> Self {
-        Self { shards }
+        Self { shards, held: None, full: Vec::new(), newest: 0 }
     }
 
-    /// Queues the event at every shard. Waits for one that is full until there is room or
+    pub fn shards(&self) -> &[Handle] {
+        &self.shards
+    }
+
+    /// Queues an event at every shard. Waits for one that is full until there is room or
     /// the server has stopped.
-    pub fn push(
-        &self,
+    pub fn push_urgent(
+        &mut self,
         event: &Arc<Encoded>,
         parking: &Parking,
         lifecycle: &Lifecycle,
         stats: &HubStats,
     ) {
-        for shard in &self.shards {
+        self.newest = event.event.seq;
+        for (index, shard) in self.shards.iter().enumerate() {
             let mut refused = shard.push_event(Arc::clone(event)).err();
             while let Some(event) = refused.take() {
                 if lifecycle.stage() == Stage::Stopped {
                     return;
                 }
                 stats.inbox_waits.add(1);
-                shard.wake();
+                self.shards.iter().for_each(Handle::wake);
                 parking.park_unless(|| {
                     refused = shard.push_event(event).err();
                     refused.is_none()
                 });
             }
+            if !self.full.contains(&index) {
+                shard.set_complete_to(self.newest);
+            }
         }
     }
 
-    /// Wakes the shards that are parked, after a batch.
-    pub fn wake(&self) {
-        self.shards.iter().for_each(Handle::wake);
+    /// Queues an event at every shard that has room, and holds it for the others.
+    pub fn push(&mut self, event: Arc<Encoded>, stats: &HubStats) {
+        debug_assert!(self.held.is_none());
+        self.newest = event.event.seq;
+        for (index, shard) in self.shards.iter().enumerate() {
+            match shard.push_event(Arc::clone(&event)) {
+                Ok(()) => shard.set_complete_to(self.newest),
+                Err(_) => self.full.push(index),
+            }
+        }
+        if !self.full.is_empty() {
+            stats.inbox_waits.add(1);
+            self.held = Some(event);
+        }
     }
 
-    pub fn shards(&self) -> &[Handle] {
-        &self.shards
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Tries again where there was no room; true when nothing is held (any more).
+    pub fn push_held(&mut self) -> bool {
+        let Some(event) = &self.held else { return true };
+        self.full.retain(|&index| {
+            let shard = &self.shards[index];
+            let is_refused = shard.push_event(Arc::clone(event)).is_err();
+            if !is_refused {
+                shard.set_complete_to(self.newest);
+            }
+            is_refused
+        });
+        if self.full.is_empty() {
+            self.held = None;
+        }
+        self.held.is_none()
+    }
+
+    /// Wakes the shards that are parked.
+    pub fn wake(&self) {
+        self.shards.iter().for_each(Handle::wake);
     }
 }

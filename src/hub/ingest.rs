@@ -1,11 +1,8 @@
-//! The bounded queue before the hub, and the publisher's side of it. Full means that
-//! the publisher is told to wait; nothing that was taken is dropped.
+//! The bounded queue before the hub, and the publishers' way into it. Full means that
+//! a publisher is told to wait; nothing that was taken is dropped.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
@@ -16,6 +13,7 @@ use uuid::Uuid;
 use crate::base::clock::{Clock, Instant};
 use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::event::Publish;
+use crate::hub::receipt::{Answer, PublishReceipt};
 use crate::hub::stats::HubStats;
 use crate::io::Waker;
 use crate::protocol::PublishItemError;
@@ -45,36 +43,27 @@ pub enum PublishError {
     Invalid(PublishItemError),
 }
 
-/// Events of one request, which stay together and in order.
+/// The events of one request that go the same way, in order.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub events: Vec<Publish>,
     pub accepted_at: Instant,
-    pub answer: oneshot::Sender<Result<Vec<Published>, PublishError>>,
+    pub answer: oneshot::Sender<Answer>,
 }
 
-/// The queue itself.
+/// One of the two ways to the hub.
 #[derive(Debug)]
-pub(super) struct Ingest {
+struct Way {
     /// A batch holds one event at least, so that as many batches as events suffice.
     batches: ArrayQueue<Batch>,
+    /// Events that wait or are about to.
     events: AtomicUsize,
     events_max: usize,
 }
 
-impl Ingest {
-    pub fn new(events_max: usize) -> Self {
+impl Way {
+    fn new(events_max: usize) -> Self {
         Self { batches: ArrayQueue::new(events_max), events: AtomicUsize::new(0), events_max }
-    }
-
-    pub fn pop(&self) -> Option<Batch> {
-        let batch = self.batches.pop()?;
-        self.events.fetch_sub(batch.events.len(), Ordering::AcqRel);
-        Some(batch)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.batches.is_empty()
     }
 
     /// Reserves room for `count` events; the bound is strict.
@@ -85,9 +74,75 @@ impl Ingest {
         reserved.map(drop)
     }
 
-    fn push(&self, batch: Batch) {
-        let pushed = self.batches.push(batch);
+    fn give_back(&self, count: usize) {
+        self.events.fetch_sub(count, Ordering::AcqRel);
+    }
+
+    /// Queues events for which room was reserved; nothing where there are none.
+    fn push(
+        &self,
+        events: Vec<Publish>,
+        accepted_at: Instant,
+    ) -> Option<oneshot::Receiver<Answer>> {
+        if events.is_empty() {
+            return None;
+        }
+        let (answer, answered) = oneshot::channel();
+        let pushed = self.batches.push(Batch { events, accepted_at, answer });
         assert!(pushed.is_ok(), "room was reserved");
+        Some(answered)
+    }
+
+    fn pop(&self) -> Option<Batch> {
+        let batch = self.batches.pop()?;
+        self.give_back(batch.events.len());
+        Some(batch)
+    }
+}
+
+/// The queue itself: critical and high events have a way of their own, so that they wait
+/// behind nothing else, and find room when the others do not.
+#[derive(Debug)]
+pub(super) struct Ingest {
+    urgent: Way,
+    others: Way,
+}
+
+impl Ingest {
+    pub fn new(events_max: usize) -> Self {
+        Self { urgent: Way::new(events_max), others: Way::new(events_max) }
+    }
+
+    pub fn pop_urgent(&self) -> Option<Batch> {
+        self.urgent.pop()
+    }
+
+    pub fn pop_other(&self) -> Option<Batch> {
+        self.others.pop()
+    }
+
+    pub fn has_urgent(&self) -> bool {
+        !self.urgent.batches.is_empty()
+    }
+
+    pub fn has_batches(&self) -> bool {
+        self.has_urgent() || !self.others.batches.is_empty()
+    }
+
+    /// Whether nothing waits, and nothing is about to be pushed for which there is room already:
+    /// a request that goes both ways is here with both parts or with none.
+    pub fn is_settled(&self) -> bool {
+        [&self.urgent, &self.others].iter().all(|way| way.events.load(Ordering::Acquire) == 0)
+    }
+
+    /// Throws away what waits; who published it is told so by the end of its channel.
+    pub fn clear(&self) {
+        while self.pop_urgent().or_else(|| self.pop_other()).is_some() {}
+    }
+
+    fn reserve(&self, urgent: usize, others: usize) -> Result<(), usize> {
+        self.urgent.reserve(urgent)?;
+        self.others.reserve(others).inspect_err(|_| self.urgent.give_back(urgent))
     }
 }
 
@@ -102,8 +157,9 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Hands a batch to the hub: all of it or none, in order. The receipt tells when it
-    /// was sequenced.
+    /// Hands events to the hub: all of them or none. The receipt tells when they were sequenced.
+    /// Critical and high ones keep their order, and so do the others; between the two it may
+    /// change while others wait.
     ///
     /// # Errors
     /// The queue has no room, the batch never fits, or the server is ending.
@@ -114,62 +170,38 @@ impl Publisher {
             self.stats.count_draining(events.len());
             return Err(PublishError::Draining { retry_after: DRAIN_RETRY_AFTER });
         }
-        let (answer, answered) = oneshot::channel();
-        if events.is_empty() {
-            let _ = answer.send(Ok(Vec::new()));
-            return Ok(PublishReceipt { answered });
-        }
-        let capacity = self.ingest.events_max;
+        let capacity = self.ingest.others.events_max;
         if events.len() > capacity {
             return Err(PublishError::TooLarge { events: events.len(), capacity });
         }
-        if let Err(waiting) = self.ingest.reserve(events.len()) {
-            self.stats.count_full(events.len());
+        let is_urgent = |event: &Publish| event.payload.priority().is_urgent();
+        let ways: Vec<bool> = events.iter().map(is_urgent).collect();
+        let (urgent, others): (Vec<_>, Vec<_>) = events.into_iter().partition(is_urgent);
+        if let Err(waiting) = self.ingest.reserve(urgent.len(), others.len()) {
+            self.stats.count_full(ways.len());
             return Err(PublishError::Full { waiting, retry_after: RETRY_AFTER });
         }
-        self.ingest.push(Batch { events, accepted_at: self.clock.now(), answer });
+        let accepted_at = self.clock.now();
+        let urgent = self.ingest.urgent.push(urgent, accepted_at);
+        let others = self.ingest.others.push(others, accepted_at);
         self.waker.wake();
         fence(Ordering::SeqCst);
         if self.lifecycle.stage() == Stage::Stopped {
             // The hub may have looked for the last time before the push: nobody would
-            // answer. Dropping the batch does.
-            while self.ingest.pop().is_some() {}
+            // answer. Dropping the batches does.
+            self.ingest.clear();
         }
-        Ok(PublishReceipt { answered })
+        Ok(PublishReceipt::new(urgent, others, ways))
     }
 
-    /// Events that wait for the hub, and how many can.
+    /// Events that wait for the hub on the fuller of the two ways, and how many can on each.
     pub fn usage(&self) -> (usize, usize) {
-        (self.ingest.events.load(Ordering::Acquire), self.ingest.events_max)
+        let Ingest { urgent, others } = &*self.ingest;
+        let waiting = |way: &Way| way.events.load(Ordering::Acquire);
+        (waiting(urgent).max(waiting(others)), others.events_max)
     }
 
     pub fn stats(&self) -> &HubStats {
         &self.stats
-    }
-}
-
-/// Answered once the hub has sequenced the batch and handed it to every shard.
-#[derive(Debug)]
-#[must_use = "an event counts as published only when the receipt says so"]
-pub struct PublishReceipt {
-    answered: oneshot::Receiver<Result<Vec<Published>, PublishError>>,
-}
-
-impl PublishReceipt {
-    /// Blocks the thread until the answer is there. Not for use in async code.
-    ///
-    /// # Errors
-    /// [`PublishError::Stopped`] if the server ended first.
-    pub fn wait(self) -> Result<Vec<Published>, PublishError> {
-        self.answered.blocking_recv().unwrap_or(Err(PublishError::Stopped))
-    }
-}
-
-impl Future for PublishReceipt {
-    type Output = Result<Vec<Published>, PublishError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.answered).poll(cx);
-        answer.map(|answer| answer.unwrap_or(Err(PublishError::Stopped)))
     }
 }

@@ -4,9 +4,11 @@
 
 mod fanout;
 mod ingest;
+mod receipt;
 mod run;
 mod stats;
 
-pub use ingest::{PublishError, PublishReceipt, Published, Publisher};
+pub use ingest::{PublishError, Published, Publisher};
+pub use receipt::PublishReceipt;
 pub use run::{Hub, HubSettings};
 pub use stats::HubStats;

@@ -1,14 +1,17 @@
 //! The hub's loop: take a batch, sequence it, encode each event once, hand it to the
-//! shards, answer the publisher.
+//! shards, answer the publisher. Urgent batches go first, also in the midst of another.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::clock::Clock;
+use tokio::sync::oneshot;
+
+use crate::base::clock::{Clock, Instant};
 use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::event::Publish;
 use crate::hub::fanout::{Fanout, Parking};
 use crate::hub::ingest::{Batch, Ingest, PublishError, Published, Publisher};
+use crate::hub::receipt::Answer;
 use crate::hub::stats::HubStats;
 use crate::io::Waker;
 use crate::protocol::Encoding;
@@ -73,56 +76,112 @@ impl Hub {
     pub fn run(mut self, shards: Vec<Handle>) {
         let _running =
             Running { ingest: Arc::clone(&self.ingest), lifecycle: self.lifecycle.clone() };
-        let fanout = Fanout::new(shards);
-        while !self.is_draining_done() {
-            match self.ingest.pop() {
-                Some(batch) => self.publish(batch, &fanout),
-                None => self.parking.park_unless(|| {
-                    !self.ingest.is_empty() || self.lifecycle.stage() >= Stage::Draining
-                }),
+        let mut fanout = Fanout::new(shards);
+        let mut started = None;
+        while !self.is_draining_done(&fanout, started.as_ref()) {
+            if !self.step(&mut fanout, &mut started) {
+                fanout.wake();
+                self.wait(&mut fanout, started.as_ref());
             }
+        }
+        if self.lifecycle.stage() == Stage::Stopped {
+            // Forced: who waits is told by the end of its channel that it is not known how far
+            // its events came.
+            return;
         }
         self.drain(&fanout);
         while self.lifecycle.stage() < Stage::Stopped {
             self.refuse_late();
             self.parking.park_unless(|| {
-                !self.ingest.is_empty() || self.lifecycle.stage() == Stage::Stopped
+                self.ingest.has_batches() || self.lifecycle.stage() == Stage::Stopped
             });
         }
         self.refuse_late();
     }
 
-    fn is_draining_done(&self) -> bool {
+    fn is_draining_done(&self, fanout: &Fanout, started: Option<&Started>) -> bool {
         match self.lifecycle.stage() {
             Stage::Starting | Stage::Serving => false,
-            Stage::Draining => self.ingest.is_empty(),
+            Stage::Draining => {
+                self.ingest.is_settled() && started.is_none() && !fanout.is_holding()
+            }
             Stage::Stopped => true,
         }
     }
 
-    fn publish(&mut self, batch: Batch, fanout: &Fanout) {
-        let Batch { events, accepted_at, answer } = batch;
-        let mut published = Vec::with_capacity(events.len());
-        for event in events {
-            published.push(self.publish_one(event, accepted_at, fanout));
+    /// Does what is to be done next; false when there is nothing to do but wait.
+    fn step(&mut self, fanout: &mut Fanout, started: &mut Option<Started>) -> bool {
+        if let Some(batch) = self.ingest.pop_urgent() {
+            self.publish_urgent(batch, fanout);
+            return true;
         }
-        fanout.wake();
-        // A publisher that did not wait for its answer is no error.
-        let _ = answer.send(Ok(published));
+        if !fanout.push_held() {
+            return false;
+        }
+        if let Some(batch) = started {
+            let is_over = self.publish_next(batch, fanout);
+            if is_over && let Some(batch) = started.take() {
+                fanout.wake();
+                batch.finish();
+            }
+            return true;
+        }
+        *started = self.ingest.pop_other().map(Started::new);
+        started.is_some()
     }
 
-    fn publish_one(
+    fn wait(&self, fanout: &mut Fanout, started: Option<&Started>) {
+        self.parking.park_unless(|| {
+            // Batches that are not urgent are of no use before what is held has found room.
+            let has_more = match fanout.is_holding() {
+                true => fanout.push_held() || self.ingest.has_urgent(),
+                false => self.ingest.has_batches(),
+            };
+            has_more || self.is_draining_done(fanout, started)
+        });
+    }
+
+    fn publish_urgent(&mut self, batch: Batch, fanout: &mut Fanout) {
+        let mut batch = Started::new(batch);
+        for publish in batch.events.by_ref() {
+            let (published, event) = self.sequence(publish, batch.accepted_at);
+            batch.published.push(published);
+            if let Some(event) = event {
+                fanout.push_urgent(&event, &self.parking, &self.lifecycle, &self.stats);
+            }
+        }
+        fanout.wake();
+        batch.finish();
+    }
+
+    /// Publishes the batch's next event; true when there is none.
+    fn publish_next(&mut self, batch: &mut Started, fanout: &mut Fanout) -> bool {
+        /// Shards begin while the rest of a large batch is encoded.
+        const WAKE_EVERY: usize = 32;
+        let Some(publish) = batch.events.next() else { return true };
+        let (published, event) = self.sequence(publish, batch.accepted_at);
+        batch.published.push(published);
+        if let Some(event) = event {
+            fanout.push(event, &self.stats);
+        }
+        if batch.published.len().is_multiple_of(WAKE_EVERY) {
+            fanout.wake();
+        }
+        false
+    }
+
+    /// Gives a publish its place; the event is absent where it is a duplicate.
+    fn sequence(
         &mut self,
         publish: Publish,
-        accepted_at: crate::base::clock::Instant,
-        fanout: &Fanout,
-    ) -> Published {
+        accepted_at: Instant,
+    ) -> (Published, Option<Arc<Encoded>>) {
         let wall = self.clock.wall();
         let message_id = self.message_id(wall);
         match self.sequencer.sequence(publish, accepted_at, wall, message_id) {
             Sequenced::Duplicate { message_id, seq } => {
                 self.stats.duplicates.add(1);
-                Published { message_id, seq, duplicate: true }
+                (Published { message_id, seq, duplicate: true }, None)
             }
             Sequenced::New(event) => {
                 let published =
@@ -130,10 +189,9 @@ impl Hub {
                 let event = Arc::new(Encoded::new(*event));
                 // Here and once, so that no shard waits for another one's encoding.
                 event.frame(Encoding::Json);
-                fanout.push(&event, &self.parking, &self.lifecycle, &self.stats);
                 self.stats.events_published.add(1);
                 self.stats.newest_seq.set(published.seq);
-                published
+                (published, Some(event))
             }
         }
     }
@@ -159,10 +217,31 @@ impl Hub {
     /// Answers batches that slipped in between a publisher's look at the lifecycle and now.
     fn refuse_late(&self) {
         const RETRY_AFTER: Duration = Duration::from_secs(5);
-        while let Some(batch) = self.ingest.pop() {
+        while let Some(batch) = self.ingest.pop_urgent().or_else(|| self.ingest.pop_other()) {
             self.stats.count_draining(batch.events.len());
             let _ = batch.answer.send(Err(PublishError::Draining { retry_after: RETRY_AFTER }));
         }
+    }
+}
+
+/// A batch of which some events may be sequenced.
+struct Started {
+    events: std::vec::IntoIter<Publish>,
+    accepted_at: Instant,
+    published: Vec<Published>,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Started {
+    fn new(batch: Batch) -> Self {
+        let Batch { events, accepted_at, answer } = batch;
+        let published = Vec::with_capacity(events.len());
+        Self { events: events.into_iter(), accepted_at, published, answer }
+    }
+
+    fn finish(self) {
+        // A publisher that did not wait for its answer is no error.
+        let _ = self.answer.send(Ok(self.published));
     }
 }
 
@@ -177,6 +256,6 @@ impl Drop for Running {
     /// its channel, who comes later by the lifecycle.
     fn drop(&mut self) {
         self.lifecycle.advance(Stage::Stopped);
-        while self.ingest.pop().is_some() {}
+        self.ingest.clear();
     }
 }

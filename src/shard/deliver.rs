@@ -26,22 +26,26 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// shard that is slow and not its clients, so that the hub, and in the end the publishers,
     /// should feel it rather than the clients' outboxes.
     pub(super) fn drain_inbox(&mut self, now: Instant) {
+        /// Of the budget, what may be delivered after an urgent event before it is sent.
+        const URGENT_SHARE: usize = 16;
         let is_behind = self.dirty.len() > self.settings.turn_sends_max;
-        let mut deliveries = 0;
-        while deliveries < self.settings.turn_deliveries_max {
+        let complete_to = self.links.inbox.complete_to();
+        let (mut deliveries, mut budget) = (0, self.settings.turn_deliveries_max);
+        while deliveries < budget {
             let inbox = &self.links.inbox;
             let urgent = inbox.pop_urgent();
-            let Some(event) = urgent.or_else(|| (!is_behind).then(|| inbox.pop_event()).flatten())
-            else {
-                break;
-            };
+            if urgent.is_some() {
+                // It waits for the flush: others get less of this turn, but not nothing.
+                let share = (self.settings.turn_deliveries_max / URGENT_SHARE).max(1);
+                budget = budget.min(deliveries + share);
+            }
+            let other = || if is_behind { None } else { inbox.pop_event() };
+            let Some(event) = urgent.or_else(other) else { break };
             // Also an event that nobody wants costs something.
             deliveries += 1 + self.deliver(&event, now);
         }
-        // Events enter both queues in the order of the sequence: once both were found empty,
-        // nothing older than the newest is still to come.
         if !self.links.inbox.has_events() {
-            self.handler.seen(self.newest_seq);
+            self.handler.seen(complete_to);
         }
         if self.links.inbox.relieve() {
             self.links.hub.wake();
@@ -60,7 +64,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Queues an event at every connection that wants it; gives their number.
     fn deliver(&mut self, event: &Arc<Encoded>, now: Instant) -> usize {
-        self.newest_seq = self.newest_seq.max(event.event.seq);
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
         self.handler.matching(event, &mut matched);

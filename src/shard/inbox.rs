@@ -1,14 +1,13 @@
 //! What waits for a shard: events from the hub, requests from the control plane.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use crossbeam::queue::ArrayQueue;
 use tokio::sync::oneshot;
 
 use crate::base::clock::Instant;
 use crate::base::limits;
-use crate::event::Priority;
 use crate::io::Waker;
 use crate::protocol::encoded::Encoded;
 use crate::shard::stats::{Histograms, ShardStats};
@@ -30,6 +29,8 @@ pub struct Inbox {
     urgent: ArrayQueue<Arc<Encoded>>,
     events: ArrayQueue<Arc<Encoded>>,
     requests: ArrayQueue<Request>,
+    /// Every event up to this seq was queued here.
+    complete_to: AtomicU64,
     /// The hub found a queue of events full and waits for room.
     starved: AtomicBool,
     forced: AtomicBool,
@@ -43,6 +44,7 @@ impl Inbox {
             urgent: ArrayQueue::new(events_max),
             events: ArrayQueue::new(events_max),
             requests: ArrayQueue::new(limits::INBOX_REQUESTS_MAX),
+            complete_to: AtomicU64::new(0),
             starved: AtomicBool::new(false),
             forced: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -103,12 +105,28 @@ impl Inbox {
         }
     }
 
-    /// True once after the hub was refused and there is room again: it wants a wake.
+    /// The seq up to which every event was queued here: to be read before both queues are found
+    /// empty, it is the position that has been reached then. What comes after it may lack an event
+    /// that the hub holds for want of room, while urgent ones pass.
+    pub fn complete_to(&self) -> u64 {
+        self.complete_to.load(Ordering::Acquire)
+    }
+
+    /// True once after the hub was refused and there is some room again: it wants a wake.
     pub fn relieve(&self) -> bool {
         // The fence pairs with the one in `push_event`: either the hub's second try sees
         // the room, or this sees that it is starved.
         fence(Ordering::SeqCst);
-        self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::AcqRel)
+        self.starved.load(Ordering::Relaxed)
+            && self.has_room()
+            && self.starved.swap(false, Ordering::AcqRel)
+    }
+
+    /// Enough room in both queues that the hub need not be woken for every single event.
+    fn has_room(&self) -> bool {
+        const SHARE: usize = 8;
+        let enough = self.events_max().div_ceil(SHARE);
+        [&self.urgent, &self.events].iter().all(|queue| queue.capacity() - queue.len() >= enough)
     }
 }
 
@@ -183,14 +201,19 @@ impl Handle {
     /// Gives the event back when the inbox is full; the hub's waker is called when there
     /// is room again.
     pub fn push_event(&self, event: Arc<Encoded>) -> Result<(), Arc<Encoded>> {
-        let queue = match event.event.priority {
-            Priority::Critical | Priority::High => &self.inbox.urgent,
-            Priority::Normal | Priority::Low => &self.inbox.events,
+        let queue = match event.event.priority.is_urgent() {
+            true => &self.inbox.urgent,
+            false => &self.inbox.events,
         };
         let Err(event) = queue.push(event) else { return Ok(()) };
         self.inbox.starved.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         queue.push(event)
+    }
+
+    /// Says that every event up to `seq` was queued here. One thread only, the hub.
+    pub fn set_complete_to(&self, seq: u64) {
+        self.inbox.complete_to.store(seq, Ordering::Release);
     }
 
     /// Wakes the shard if it is parked.

@@ -52,8 +52,6 @@ pub struct Shard<D, H> {
     pub(super) pools: Pools,
     pub(super) replies: Replies,
     pub(super) matched: Vec<u32>,
-    /// Of the events that came out of the inbox.
-    pub(super) newest_seq: u64,
     pub(super) ping: Rc<Bytes>,
     pub(super) shed: Vec<(Lane, FrameId)>,
     /// Backlogs above the budget that shedding and closing could not reduce; zero below it.
@@ -83,7 +81,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             pools: Pools::default(),
             replies: Replies::default(),
             matched: Vec::new(),
-            newest_seq: 0,
             ping: Rc::new(Bytes::from(ping)),
             shed: Vec::new(),
             irreducible_bytes: 0,

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::quality::RandomState;
 use uuid::Uuid;
 
+use crate::base::clock::Instant;
 use crate::event::Context;
 
 /// The last context of each incident, the least recently updated forgotten first.
@@ -21,6 +22,8 @@ pub(super) struct Contexts {
 #[derive(Debug)]
 struct Entry {
     context: Context,
+    /// When the event was accepted that said so.
+    said_at: Instant,
     update: u64,
 }
 
@@ -38,16 +41,17 @@ impl Contexts {
         }
     }
 
-    pub fn find(&self, incident: Uuid) -> Option<&Context> {
-        self.entries.get(&incident).map(|entry| &entry.context)
+    /// The incident's context, and when the event was accepted that said so.
+    pub fn find(&self, incident: Uuid) -> Option<(&Context, Instant)> {
+        self.entries.get(&incident).map(|entry| (&entry.context, entry.said_at))
     }
 
-    pub fn remember(&mut self, incident: Uuid, context: Context) {
+    pub fn remember(&mut self, incident: Uuid, context: Context, said_at: Instant) {
         self.forget(incident);
         self.updates += 1;
         self.bytes += context.weight_bytes();
         self.order.insert(self.updates, incident);
-        self.entries.insert(incident, Entry { context, update: self.updates });
+        self.entries.insert(incident, Entry { context, said_at, update: self.updates });
         while self.entries.len() > self.capacity || self.bytes > self.bytes_max {
             let Some((_, &oldest)) = self.order.first_key_value() else { break };
             self.forget(oldest);

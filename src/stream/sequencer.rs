@@ -68,7 +68,7 @@ impl Sequencer {
         if let Some(key) = idempotency_key {
             self.idempotency.remember(&key, Outcome { message_id, seq });
         }
-        let context = self.merged_context(&payload, context.unwrap_or_default());
+        let context = self.merged_context(&payload, context.unwrap_or_default(), now);
         Sequenced::New(Box::new(Event {
             seq,
             message_id,
@@ -82,18 +82,24 @@ impl Sequencer {
 
     /// The payload's own context wins, then the publisher's, then the
     /// incident's remembered one; what is learnt about the incident is kept.
-    fn merged_context(&mut self, payload: &Payload, attached: Context) -> Context {
+    fn merged_context(&mut self, payload: &Payload, attached: Context, now: Instant) -> Context {
         let said = payload.own_context().or(attached);
         let Some(incident) = payload.incident_id() else { return said };
         // An alert has severity, source and labels of its own, not its incident's.
         let is_alert = matches!(payload, Payload::AlertReceived(_) | Payload::AlertConverted(_));
         let is_news = !is_alert && !said.is_empty();
-        let merged = match self.contexts.find(incident) {
-            Some(remembered) => said.or_cloned(remembered),
-            None => said,
+        let (merged, known, said_at) = match self.contexts.find(incident) {
+            None => (said.clone(), said, now),
+            Some((remembered, said_at)) => {
+                let merged = said.clone().or_cloned(remembered);
+                // Where an urgent event overtook this one, what that one said is newer.
+                let is_overtaken = said_at > now;
+                let known = if is_overtaken { remembered.clone().or(said) } else { merged.clone() };
+                (merged, known, said_at.max(now))
+            }
         };
         if is_news {
-            self.contexts.remember(incident, merged.clone());
+            self.contexts.remember(incident, known, said_at);
         }
         merged
     }

@@ -124,6 +124,24 @@ fn an_alert_borrows_its_incidents_state_and_does_not_change_it() {
 }
 
 #[test]
+fn what_an_overtaking_event_said_of_an_incident_stays_the_newest() {
+    let mut sequencer = Sequencer::new("e".to_owned());
+    let mut at = |publish: Payload, nanos| {
+        let (now, id) = (Instant::from_nanos(nanos), Uuid::from_u128(u128::from(nanos)));
+        match sequencer.sequence(publish.into(), now, wall(), id) {
+            Sequenced::New(event) => event.context,
+            Sequenced::Duplicate { .. } => panic!("no keys are used"),
+        }
+    };
+    at(incident(1, Severity::P0, IncidentState::Triaged), 20);
+    let overtaken = at(incident(1, Severity::P2, IncidentState::Detected), 10);
+    assert_eq!(overtaken.severity, Some(Severity::P2), "an event says of itself what it says");
+    let context = at(comment(1), 30);
+    assert_eq!(context.severity, Some(Severity::P0));
+    assert_eq!(context.state, Some(IncidentState::Triaged));
+}
+
+#[test]
 fn a_repeated_key_is_answered_like_the_first_and_changes_nothing() {
     let mut sequencer = Sequencer::new("e".to_owned());
     let keyed =
@@ -157,13 +175,13 @@ fn the_context_updated_longest_ago_is_forgotten_first() {
     let context = |severity| Context { severity: Some(severity), ..Context::default() };
     let mut contexts = Contexts::new(2, usize::MAX);
     let id = Uuid::from_u128;
-    contexts.remember(id(1), context(Severity::P1));
-    contexts.remember(id(2), context(Severity::P2));
-    contexts.remember(id(1), context(Severity::P0));
-    contexts.remember(id(3), context(Severity::P3));
+    contexts.remember(id(1), context(Severity::P1), Instant::default());
+    contexts.remember(id(2), context(Severity::P2), Instant::default());
+    contexts.remember(id(1), context(Severity::P0), Instant::default());
+    contexts.remember(id(3), context(Severity::P3), Instant::default());
     assert_eq!(contexts.find(id(2)), None);
-    assert_eq!(contexts.find(id(1)), Some(&context(Severity::P0)));
-    assert_eq!(contexts.find(id(3)), Some(&context(Severity::P3)));
+    assert_eq!(contexts.find(id(1)).map(|(found, _)| found), Some(&context(Severity::P0)));
+    assert_eq!(contexts.find(id(3)).map(|(found, _)| found), Some(&context(Severity::P3)));
 }
 
 #[test]
@@ -171,12 +189,12 @@ fn remembered_contexts_are_bounded_in_bytes_too() {
     let large = Context { source: Some("x".repeat(1000)), ..Context::default() };
     let mut contexts = Contexts::new(100, 3 * large.weight_bytes());
     for number in 0..10 {
-        contexts.remember(Uuid::from_u128(number), large.clone());
+        contexts.remember(Uuid::from_u128(number), large.clone(), Instant::default());
     }
     let held = (0..10).filter(|&number| contexts.find(Uuid::from_u128(number)).is_some());
     assert_eq!(held.collect::<Vec<_>>(), [7, 8, 9]);
     let huge = Context { source: Some("x".repeat(10_000)), ..Context::default() };
-    contexts.remember(Uuid::from_u128(9), huge);
+    contexts.remember(Uuid::from_u128(9), huge, Instant::default());
     assert!((0..10).all(|number| contexts.find(Uuid::from_u128(number)).is_none()));
 }
 

@@ -174,6 +174,7 @@ impl<H: Handler> World<H> {
         let event = self.sequence(publish);
         let seq = event.event.seq;
         assert!(self.handle.push_event(event).is_ok(), "the inbox has room");
+        self.handle.set_complete_to(seq);
         self.handle.wake();
         seq
     }
