@@ -9,6 +9,7 @@ mod field;
 mod incident;
 mod kinds;
 mod payload;
+mod priorities;
 mod sequenced;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use payload::{
     IncidentUpdated, NotificationSent, Payload, PlaybookActionExecuted, PlaybookCompleted,
     PlaybookStarted, SystemEvent,
 };
+pub use priorities::Priorities;
 pub use sequenced::{Event, Publish};
 pub use timestamp::{Timestamp, TimestampError};
 

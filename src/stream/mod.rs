@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod contexts;
+pub mod history;
 mod idempotency;
 mod sequencer;
 #[cfg(test)]

@@ -1,0 +1,21 @@
+use super::Priority;
+
+/// A set of priorities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priorities(u8);
+
+impl Priorities {
+    pub const ALL: Self = Self(0b1111);
+
+    pub const fn only(priority: Priority) -> Self {
+        Self(1 << priority.index())
+    }
+
+    pub const fn contains(self, priority: Priority) -> bool {
+        self.0 & (1 << priority.index()) != 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Priority> {
+        Priority::ALL.into_iter().filter(move |&priority| self.contains(priority))
+    }
+}
