@@ -15,6 +15,7 @@ use alarmcast::io::Waker;
 use alarmcast::protocol::parse_item;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{Handle, Inbox, Request};
+use alarmcast::stream::history::Limits;
 use crossbeam::sync::Parker;
 use serde_json::json;
 
@@ -52,7 +53,12 @@ fn critical(title: &str) -> Publish {
 fn new_hub(ingest_events_max: usize) -> (Hub, Lifecycle) {
     let lifecycle = Lifecycle::new();
     let drain_timeout = Duration::from_secs(5);
-    let settings = HubSettings { epoch: "test".to_owned(), ingest_events_max, drain_timeout };
+    let settings = HubSettings {
+        epoch: "test".to_owned(),
+        ingest_events_max,
+        history: Limits::default(),
+        drain_timeout,
+    };
     let hub = Hub::new(settings, lifecycle.clone(), Clock::System);
     lifecycle.advance(Stage::Serving);
     (hub, lifecycle)

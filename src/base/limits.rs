@@ -72,6 +72,11 @@ pub const INBOX_EVENTS_MAX: usize = 10_000;
 /// Requests of the control plane that wait for one shard.
 pub const INBOX_REQUESTS_MAX: usize = 64;
 
+/// Bytes of all events that can be replayed, estimated.
+pub const HISTORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Events that can be replayed.
+pub const HISTORY_EVENTS_MAX: usize = 1_000_000;
+
 /// Idempotency keys that are remembered.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;

@@ -23,6 +23,7 @@ pub struct Config {
     pub limits: Limits,
     pub session: Session,
     pub hub: Hub,
+    pub history: History,
     pub webhooks: Webhooks,
     pub log: Log,
 }
@@ -86,6 +87,15 @@ pub struct Session {
 pub struct Hub {
     pub ingest_events_max: usize,
     pub inbox_events_max: usize,
+}
+
+/// How much of the past can be replayed: whatever is reached first counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct History {
+    pub bytes_max: usize,
+    pub events_max: usize,
+    pub age_max_secs: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +190,16 @@ impl Default for Hub {
         Self {
             ingest_events_max: limits::INGEST_EVENTS_MAX,
             inbox_events_max: limits::INBOX_EVENTS_MAX,
+        }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            bytes_max: limits::HISTORY_BYTES_MAX,
+            events_max: limits::HISTORY_EVENTS_MAX,
+            age_max_secs: 24 * 3_600,
         }
     }
 }

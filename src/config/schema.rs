@@ -155,6 +155,13 @@ pub const KEYS: &[Key] = &[
         integer(1, 10_000_000),
         "Events that wait for one shard: urgent ones and others each.",
     ),
+    key(
+        "history.bytes_max",
+        integer(1024 * 1024, BYTES),
+        "Bytes of memory for events that can be replayed, estimated; the oldest go first.",
+    ),
+    key("history.events_max", integer(1, 1_000_000_000), "Events that can be replayed."),
+    key("history.age_max_secs", integer(1, 31_536_000), "How long an event can be replayed."),
     key("webhooks.alertmanager.source", Kind::Text, "The source of alerts from Alertmanager."),
     key(
         "webhooks.alertmanager.severity_label",

@@ -15,6 +15,7 @@ pub struct Refusal {
     path: String,
     message: String,
     retry_after_secs: Option<u64>,
+    first_seq: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -23,11 +24,31 @@ struct Body<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seq: Option<u64>,
 }
 
 impl Refusal {
     pub fn new(status: u16, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { status, code, path: String::new(), message: message.into(), retry_after_secs: None }
+        Self {
+            status,
+            code,
+            path: String::new(),
+            message: message.into(),
+            retry_after_secs: None,
+            first_seq: None,
+        }
+    }
+
+    /// The events that were asked for are not held, but those from `first_seq` on.
+    pub fn gone(code: ErrorCode, message: impl Into<String>, first_seq: u64) -> Self {
+        Self { first_seq: Some(first_seq), ..Self::new(410, code, message) }
+    }
+
+    /// As [`Refusal::gone`], because they are too old.
+    pub fn expired(first_seq: u64) -> Self {
+        let message = format!("history begins with event {first_seq}: reload, then go on after it");
+        Self::gone(ErrorCode::HistoryExpired, message, first_seq)
     }
 
     /// Tells the client when another attempt makes sense.
@@ -75,7 +96,8 @@ impl From<PublishError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = Body { code: self.code, message: &self.message, path: &self.path };
+        let Self { code, message, path, first_seq, .. } = &self;
+        let body = Body { code: *code, message, path, first_seq: *first_seq };
         let mut response = json(self.status, &body);
         if let Some(seconds) = self.retry_after_secs {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

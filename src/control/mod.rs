@@ -4,6 +4,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /api/v1/events` | one event, an array, or one event a line; see [`events`] |
+//! | `GET /api/v1/events` | a page of the past; see [`history`] |
 //! | `POST /api/v1/webhooks/alertmanager` | notifications of Prometheus Alertmanager; see [`webhooks`] |
 //! | `GET /health`, `/health/live`, `/health/ready` | see [`health`] |
 //! | `GET /metrics` | Prometheus text format; see [`metrics`] |
@@ -19,6 +20,7 @@ mod body;
 mod connections;
 pub mod events;
 pub mod health;
+pub mod history;
 pub mod metrics;
 mod split;
 pub mod webhooks;
@@ -39,6 +41,7 @@ use crate::config::Config;
 use crate::hub::Publisher;
 use crate::protocol::ErrorCode;
 use crate::shard;
+use crate::stream::history::History;
 use answer::Refusal;
 use body::BodyBudget;
 use metrics::HistogramCache;
@@ -49,6 +52,10 @@ pub use split::Nesting;
 #[derive(Clone, Debug)]
 pub struct Context {
     pub publisher: Publisher,
+    /// The events of the past.
+    pub history: Arc<dyn History>,
+    /// Identity of their sequence.
+    pub epoch: String,
     pub shards: Vec<shard::Handle>,
     pub lifecycle: Lifecycle,
     pub clock: Clock,
@@ -91,7 +98,7 @@ pub fn router(context: Context) -> Router {
     });
     Router::new()
         .route("/", get(index))
-        .route("/api/v1/events", post(events::publish))
+        .route("/api/v1/events", post(events::publish).get(history::read))
         .route("/api/v1/webhooks/alertmanager", post(webhooks::alertmanager::receive))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))
@@ -108,6 +115,7 @@ async fn index() -> axum::Json<serde_json::Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "endpoints": [
             "POST /api/v1/events",
+            "GET /api/v1/events",
             "POST /api/v1/webhooks/alertmanager",
             "GET /health",
             "GET /health/live",

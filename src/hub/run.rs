@@ -17,6 +17,7 @@ use crate::io::Waker;
 use crate::protocol::Encoding;
 use crate::protocol::encoded::Encoded;
 use crate::shard::{Handle, Request};
+use crate::stream::history::{self, Window, WindowWriter};
 use crate::stream::{Sequenced, Sequencer};
 
 /// What the hub must know at its start.
@@ -25,6 +26,7 @@ pub struct HubSettings {
     /// Identity of the sequence; new for every process until history survives one.
     pub epoch: String,
     pub ingest_events_max: usize,
+    pub history: history::Limits,
     /// How long the shards may take to flush and close when the server drains.
     pub drain_timeout: Duration,
 }
@@ -34,6 +36,7 @@ pub struct Hub {
     ingest: Arc<Ingest>,
     stats: Arc<HubStats>,
     sequencer: Sequencer,
+    history: WindowWriter,
     ids: uuid::ContextV7,
     parking: Parking,
     lifecycle: Lifecycle,
@@ -47,6 +50,7 @@ impl Hub {
             ingest: Arc::new(Ingest::new(settings.ingest_events_max)),
             stats: Arc::new(HubStats::default()),
             sequencer: Sequencer::new(settings.epoch),
+            history: WindowWriter::new(settings.history),
             ids: uuid::ContextV7::new(),
             parking: Parking::new(),
             lifecycle,
@@ -66,6 +70,11 @@ impl Hub {
         }
     }
 
+    /// The events of the past.
+    pub fn history(&self) -> Arc<Window> {
+        self.history.window()
+    }
+
     /// Ends the hub's sleep: shards call it when their inbox has room again.
     pub fn waker(&self) -> Waker {
         self.parking.waker().clone()
@@ -81,6 +90,8 @@ impl Hub {
         while !self.is_draining_done(&fanout, started.as_ref()) {
             if !self.step(&mut fanout, &mut started) {
                 fanout.wake();
+                self.history.trim(self.clock.now());
+                self.stats.history_bytes.set(self.history.bytes() as u64);
                 self.wait(&mut fanout, started.as_ref());
             }
         }
@@ -189,6 +200,9 @@ impl Hub {
                 let event = Arc::new(Encoded::new(*event));
                 // Here and once, so that no shard waits for another one's encoding.
                 event.frame(Encoding::Json);
+                // Before any shard hears of it: who catches up finds all that others got.
+                self.history.push(Arc::clone(&event));
+                self.stats.history_bytes.set(self.history.bytes() as u64);
                 self.stats.events_published.add(1);
                 self.stats.newest_seq.set(published.seq);
                 (published, Some(event))

@@ -13,6 +13,8 @@ pub struct HubStats {
     pub inbox_waits: Cell,
     /// Newest sequence number.
     pub newest_seq: Cell,
+    /// Gauge: bytes of all events in the history, estimated.
+    pub history_bytes: Cell,
     refused_full: AtomicU64,
     refused_draining: AtomicU64,
 }

@@ -24,6 +24,11 @@ impl Encoded {
     pub fn frame(&self, encoding: Encoding) -> &Bytes {
         self.frames[encoding.index()].get_or_init(|| encode(&self.event, encoding))
     }
+
+    /// The message without the frame's header.
+    pub fn message(&self, encoding: Encoding) -> &[u8] {
+        frame::payload(self.frame(encoding))
+    }
 }
 
 impl From<Event> for Encoded {

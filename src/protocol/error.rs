@@ -32,10 +32,14 @@ pub enum ErrorCode {
     TokenExpired,
     /// The server cannot do it now; later it will do.
     Unavailable,
+    /// The events that were asked for are not held any more.
+    HistoryExpired,
+    /// The position is one of another sequence.
+    EpochChanged,
 }
 
 impl ErrorCode {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidMessage,
         Self::Unsupported,
         Self::NotFound,
@@ -48,6 +52,8 @@ impl ErrorCode {
         Self::TooManyConnections,
         Self::TokenExpired,
         Self::Unavailable,
+        Self::HistoryExpired,
+        Self::EpochChanged,
     ];
 
     /// The name on the wire.
@@ -65,6 +71,8 @@ impl ErrorCode {
             Self::TooManyConnections => "TOO_MANY_CONNECTIONS",
             Self::TokenExpired => "TOKEN_EXPIRED",
             Self::Unavailable => "UNAVAILABLE",
+            Self::HistoryExpired => "HISTORY_EXPIRED",
+            Self::EpochChanged => "EPOCH_CHANGED",
         }
     }
 }

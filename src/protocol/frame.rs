@@ -51,6 +51,16 @@ fn write_header(bytes: &mut [u8], first_byte: u8) -> usize {
     start
 }
 
+/// The payload of a frame that [`of`] made.
+pub(super) fn payload(frame: &[u8]) -> &[u8] {
+    let header_bytes = match frame[1] {
+        0..=125 => 2,
+        126 => 4,
+        _ => HEADER_BYTES_MAX,
+    };
+    &frame[header_bytes..]
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -66,17 +76,18 @@ mod tests {
             let text_of_length = "x".repeat(length);
             let frame = of(&text_of_length, Encoding::Json, 0);
             let mut cursor = Cursor::new(&frame[..]);
-            let (header, payload) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+            let (header, payload_bytes) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
             assert!(header.is_final && header.mask.is_none());
             assert!(!header.rsv1 && !header.rsv2 && !header.rsv3);
             assert_eq!(header.opcode, OpCode::Data(Data::Text));
-            assert_eq!(payload, length as u64 + 2);
+            assert_eq!(payload_bytes, length as u64 + 2);
             let start = cursor.position() as usize;
             // The shortest form, as RFC 6455 section 5.2 demands.
             assert_eq!(
                 start,
-                [2, 4, 10][usize::from(payload > 125) + usize::from(payload > 65_535)]
+                [2, 4, 10][usize::from(payload_bytes > 125) + usize::from(payload_bytes > 65_535)]
             );
+            assert_eq!(payload(&frame), &frame[start..]);
             assert_eq!(&frame[start..], format!("\"{text_of_length}\"").as_bytes());
         }
     }

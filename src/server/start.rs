@@ -29,6 +29,7 @@ use crate::session::Timing;
 use crate::session::rate::Rate;
 use crate::shard::stats::ShardStats;
 use crate::shard::{Handle, Inbox, Links, Settings, Shard, StreamHandler, StreamSettings};
+use crate::stream::history;
 use crate::ws;
 
 /// What to join in the end, by what it is.
@@ -57,13 +58,9 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
 
     let lifecycle = Lifecycle::new();
     let epoch = epoch(&clock);
-    let hub_settings = HubSettings {
-        epoch: epoch.clone(),
-        ingest_events_max: config.hub.ingest_events_max,
-        drain_timeout: Duration::from_secs(config.server.drain_timeout_secs),
-    };
-    let hub = Hub::new(hub_settings, lifecycle.clone(), clock.clone());
-    let plan = ShardPlan::new(&config, &decision, &clock, epoch, shard_count, hub.waker());
+    let hub = Hub::new(hub_settings(&config, &epoch), lifecycle.clone(), clock.clone());
+    let history = hub.history();
+    let plan = ShardPlan::new(&config, &decision, &clock, epoch.clone(), shard_count, hub.waker());
     let (ended, shard_ends) = bounded(shard_count);
     let (shards, mut threads) = plan.spawn_all(listeners, &cores, &ended)?;
 
@@ -72,6 +69,8 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
     let stopper = Stopper::new(lifecycle.clone(), hub.waker(), shards.clone(), control_stop);
     let context = control::Context {
         publisher: publisher.clone(),
+        history,
+        epoch,
         shards: shards.clone(),
         lifecycle: lifecycle.clone(),
         clock: clock.clone(),
@@ -358,6 +357,20 @@ fn shard_settings(
         turn_deliveries_max: 131_072,
         turn_sends_max: 256,
         all_stats,
+    }
+}
+
+fn hub_settings(config: &Config, epoch: &str) -> HubSettings {
+    let history = &config.history;
+    HubSettings {
+        epoch: epoch.to_owned(),
+        ingest_events_max: config.hub.ingest_events_max,
+        history: history::Limits {
+            bytes_max: history.bytes_max,
+            events_max: history.events_max,
+            age_max: Duration::from_secs(history.age_max_secs),
+        },
+        drain_timeout: Duration::from_secs(config.server.drain_timeout_secs),
     }
 }
 

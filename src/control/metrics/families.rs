@@ -179,6 +179,17 @@ impl Writer<'_> {
             "Newest place in the stream.",
             hub.newest_seq.get(),
         );
+        let bounds = self.context.history.bounds();
+        self.text.gauge(
+            "alarmcast_history_events",
+            "Events that can be replayed.",
+            bounds.newest + 1 - bounds.first,
+        );
+        self.text.gauge(
+            "alarmcast_history_bytes",
+            "Bytes of memory of the events that can be replayed, estimated.",
+            hub.history_bytes.get(),
+        );
     }
 
     fn latencies(&mut self) {

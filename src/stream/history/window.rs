@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::segment::Segment;
 use super::{Bounds, Expired, History};
 use crate::base::clock::Instant;
+use crate::base::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::event::Priorities;
 use crate::protocol::Encoding;
 use crate::protocol::encoded::Encoded;
@@ -19,6 +20,13 @@ pub struct Limits {
     pub bytes_max: usize,
     pub events_max: usize,
     pub age_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        Self { bytes_max: HISTORY_BYTES_MAX, events_max: HISTORY_EVENTS_MAX, age_max: DAY }
+    }
 }
 
 /// The newest events, in memory: one thread writes, any number read without waiting.

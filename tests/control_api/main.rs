@@ -1,262 +1,22 @@
 //! The control plane over real sockets, with a real hub and a shard that only listens.
 
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+mod history;
+mod plane;
+
+use std::net::TcpStream;
+use std::sync::atomic::Ordering;
+use std::thread;
 
 use alarmcast::base::clock::Clock;
-use alarmcast::base::lifecycle::{Lifecycle, Stage};
+use alarmcast::base::lifecycle::Stage;
 use alarmcast::base::limits::{
     CONTROL_HEAD_BYTES_MAX, PUBLISH_BATCH_EVENTS_MAX, PUBLISH_BODIES_BYTES_MAX,
     PUBLISH_BODY_BYTES_MAX, PUBLISHED_EVENT_BYTES_MAX,
 };
 use alarmcast::config::Config;
-use alarmcast::control;
-use alarmcast::hub::{Hub, HubSettings, Publisher};
-use alarmcast::io::Waker;
-use alarmcast::shard::stats::{Histograms, ShardStats};
-use alarmcast::shard::{Handle, Inbox, Request};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
-const EVENTS: &str = "/api/v1/events";
-const ALERTMANAGER: &str = "/api/v1/webhooks/alertmanager";
-
-/// A control plane before a hub, and a shard that keeps what it is handed.
-struct Plane {
-    address: SocketAddr,
-    lifecycle: Lifecycle,
-    publisher: Publisher,
-    stats: Arc<ShardStats>,
-    delivered: Arc<Mutex<Vec<Value>>>,
-    deaf: Arc<AtomicBool>,
-    hub: Option<JoinHandle<()>>,
-    /// A hub that does not run yet, and what it needs to.
-    idle_hub: Option<(Hub, Handle)>,
-    shard: Option<JoinHandle<()>>,
-    server: Option<JoinHandle<()>>,
-    stop: Option<oneshot::Sender<()>>,
-}
-
-struct Options {
-    ingest_events_max: usize,
-    hub_runs: bool,
-    config: Config,
-    fallback: Option<String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            ingest_events_max: 20_000,
-            hub_runs: true,
-            config: Config::default(),
-            fallback: None,
-        }
-    }
-}
-
-fn start(options: Options) -> Plane {
-    let lifecycle = Lifecycle::new();
-    let clock = Clock::System;
-    let settings = HubSettings {
-        epoch: "test".into(),
-        ingest_events_max: options.ingest_events_max,
-        drain_timeout: Duration::from_secs(1),
-    };
-    let hub = Hub::new(settings, lifecycle.clone(), clock.clone());
-    let publisher = hub.publisher();
-    let stats = Arc::new(ShardStats::default());
-    let delivered = Arc::new(Mutex::new(Vec::new()));
-    let deaf = Arc::new(AtomicBool::new(false));
-    let inbox = Arc::new(Inbox::new(1_000));
-    let shard = listening_shard(&inbox, &delivered, &deaf, &lifecycle, hub.waker());
-    let thread = shard.thread().clone();
-    let waker = Waker::new(move || thread.unpark());
-    waker.park();
-    let handle = Handle::new(0, "sim", Arc::clone(&stats), inbox, waker);
-    let context = control::Context {
-        publisher: publisher.clone(),
-        shards: vec![handle.clone()],
-        lifecycle: lifecycle.clone(),
-        clock,
-        config: Arc::new(options.config),
-        driver: "sim",
-        driver_fallback_reason: options.fallback,
-    };
-    let (stop, stopped) = oneshot::channel();
-    let (address, server) = serve(context, stopped);
-    lifecycle.advance(Stage::Serving);
-    let mut plane = Plane {
-        address,
-        lifecycle,
-        publisher,
-        stats,
-        delivered,
-        deaf,
-        hub: None,
-        idle_hub: Some((hub, handle)),
-        shard: Some(shard),
-        server: Some(server),
-        stop: Some(stop),
-    };
-    if options.hub_runs {
-        plane.run_hub();
-    }
-    plane
-}
-
-fn serve(
-    context: control::Context,
-    stopped: oneshot::Receiver<()>,
-) -> (SocketAddr, JoinHandle<()>) {
-    let (bound, address) = std::sync::mpsc::sync_channel(1);
-    let server = thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            bound.send(listener.local_addr().expect("bound")).expect("awaited");
-            let stop = async { drop(stopped.await) };
-            control::serve(listener, context, stop).await.expect("served");
-        });
-    });
-    (address.recv().expect("bound"), server)
-}
-
-fn listening_shard(
-    inbox: &Arc<Inbox>,
-    delivered: &Arc<Mutex<Vec<Value>>>,
-    deaf: &Arc<AtomicBool>,
-    lifecycle: &Lifecycle,
-    hub: Waker,
-) -> JoinHandle<()> {
-    let (inbox, delivered) = (Arc::clone(inbox), Arc::clone(delivered));
-    let (deaf, lifecycle) = (Arc::clone(deaf), lifecycle.clone());
-    thread::spawn(move || {
-        while lifecycle.stage() < Stage::Stopped {
-            while let Some(event) = inbox.pop_urgent().or_else(|| inbox.pop_event()) {
-                let payload = serde_json::to_value(&event.event.payload).expect("JSON");
-                delivered.lock().expect("no panic").push(payload);
-            }
-            if inbox.relieve() {
-                hub.wake();
-            }
-            match inbox.pop_request() {
-                Some(Request::Histograms(answer)) if !deaf.load(Ordering::Acquire) => {
-                    let _ = answer.send(Box::new(some_histograms()));
-                }
-                // Kept unanswered, as a stuck shard would.
-                Some(request) => std::mem::forget(request),
-                None => thread::park_timeout(Duration::from_millis(1)),
-            }
-        }
-    })
-}
-
-fn some_histograms() -> Histograms {
-    let mut histograms = Histograms::new();
-    histograms.delivery[0].record(2_000_000).expect("in range");
-    histograms.delivery[3].record(40_000_000).expect("in range");
-    histograms.session.record(7_000_000_000).expect("in range");
-    histograms
-}
-
-impl Drop for Plane {
-    fn drop(&mut self) {
-        self.lifecycle.advance(Stage::Stopped);
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        for thread in [self.hub.take(), self.shard.take(), self.server.take()] {
-            let ended = thread.map(JoinHandle::join);
-            assert!(ended.is_none_or(|ended| ended.is_ok()) || thread::panicking());
-        }
-    }
-}
-
-struct Answer {
-    status: u16,
-    headers: ureq::http::HeaderMap,
-    text: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-}
-
-impl Plane {
-    fn run_hub(&mut self) {
-        let (hub, shard) = self.idle_hub.take().expect("not yet running");
-        self.hub = Some(thread::spawn(move || hub.run(vec![shard])));
-    }
-
-    fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).expect("connected")
-    }
-
-    fn agent() -> ureq::Agent {
-        ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent()
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        let url = format!("http://{}{path}", self.address);
-        read(Self::agent().get(&url).call().expect("answered"))
-    }
-
-    fn post(&self, path: &str, kind: &str, body: impl AsRef<[u8]>) -> Answer {
-        self.post_with(path, &[("content-type", kind)], body)
-    }
-
-    fn post_with(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
-        let mut request = Self::agent().post(format!("http://{}{path}", self.address));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        read(request.send(body.as_ref()).expect("answered"))
-    }
-
-    fn post_json(&self, path: &str, body: &Value) -> Answer {
-        self.post(path, "application/json", body.to_string())
-    }
-
-    /// What the shard was handed, once it is `count` events.
-    fn delivered(&self, count: usize) -> Vec<Value> {
-        loop {
-            let delivered = self.delivered.lock().expect("no panic").clone();
-            if delivered.len() >= count {
-                return delivered;
-            }
-            thread::yield_now();
-        }
-    }
-}
-
-fn read(mut response: ureq::http::Response<ureq::Body>) -> Answer {
-    let status = response.status().as_u16();
-    let headers = response.headers().clone();
-    let text = response.body_mut().read_to_string().expect("text");
-    Answer { status, headers, text }
-}
-
-fn system_event(message: &str) -> Value {
-    json!({ "event_type": "system_event", "category": "test", "message": message })
-}
-
-#[track_caller]
-fn refused(answer: &Answer, status: u16, code: &str) -> Value {
-    let body = answer.json();
-    assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)), "{}", answer.text);
-    assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()));
-    body
-}
+use plane::{ALERTMANAGER, EVENTS, Options, Plane, read, refused, start, system_event};
 
 #[test]
 fn one_event_is_answered_by_its_id_and_place() {
@@ -441,7 +201,7 @@ fn a_full_hub_tells_publishers_to_wait_and_alertmanager_to_retry() {
     assert!(answer.header("retry-after").is_some_and(|text| text.parse::<u64>().is_ok()));
     let answer = plane.post_json(EVENTS, &json!([event, event, event, event]));
     refused(&answer, 413, "MESSAGE_TOO_LARGE");
-    let payload = include_str!("data/alertmanager_firing.json");
+    let payload = include_str!("../data/alertmanager_firing.json");
     let answer = plane.post(ALERTMANAGER, "application/json", payload);
     refused(&answer, 503, "UNAVAILABLE");
     assert!(answer.header("retry-after").is_some());
@@ -485,17 +245,17 @@ fn a_shard_that_does_not_answer_is_named() {
 fn unknown_paths_and_methods_are_refused_in_json() {
     let plane = start(Options::default());
     refused(&plane.get("/api/v2"), 404, "NOT_FOUND");
-    let answer = plane.get(EVENTS);
+    let answer = plane.get(ALERTMANAGER);
     refused(&answer, 405, "UNSUPPORTED");
     assert_eq!(answer.header("allow"), Some("POST"));
     refused(&plane.post_json("/metrics", &json!({})), 405, "UNSUPPORTED");
-    assert!(plane.get("/").json()["endpoints"].as_array().is_some_and(|list| list.len() == 6));
+    assert!(plane.get("/").json()["endpoints"].as_array().is_some_and(|list| list.len() == 7));
 }
 
 #[test]
 fn alerts_of_alertmanager_enter_the_stream_once() {
     let plane = start(Options::default());
-    let payload = include_str!("data/alertmanager_firing.json");
+    let payload = include_str!("../data/alertmanager_firing.json");
     let first = plane.post(ALERTMANAGER, "application/json", payload);
     assert_eq!(first.status, 200, "{}", first.text);
     assert_eq!(first.json()["accepted"], 3);
@@ -536,7 +296,7 @@ fn alerts_of_alertmanager_enter_the_stream_once() {
 fn a_resolved_alert_keeps_the_id_it_had_when_it_fired() {
     let plane = start(Options::default());
     let mut payload: Value =
-        serde_json::from_str(include_str!("data/alertmanager_firing.json")).expect("JSON");
+        serde_json::from_str(include_str!("../data/alertmanager_firing.json")).expect("JSON");
     plane.post_json(ALERTMANAGER, &payload);
     payload["alerts"][0]["status"] = json!("resolved");
     payload["alerts"][0]["endsAt"] = json!("2026-03-01T10:05:00Z");
@@ -556,7 +316,7 @@ fn alertmanagers_severities_and_source_follow_the_configuration() {
     settings.severities.insert("Chat-Large".into(), alarmcast::config::SeverityName::P1);
     settings.default_severity = alarmcast::config::SeverityName::P4;
     let plane = start(Options { config, ..Options::default() });
-    plane.post(ALERTMANAGER, "application/json", include_str!("data/alertmanager_firing.json"));
+    plane.post(ALERTMANAGER, "application/json", include_str!("../data/alertmanager_firing.json"));
     let delivered = plane.delivered(3);
     let severities: Vec<&Value> = delivered.iter().map(|e| &e["alert"]["severity"]).collect();
     assert_eq!(severities, ["P1", "P4", "P4"]);
@@ -567,7 +327,7 @@ fn alertmanagers_severities_and_source_follow_the_configuration() {
 fn notifications_that_are_not_understood_are_refused() {
     let plane = start(Options::default());
     let payload: Value =
-        serde_json::from_str(include_str!("data/alertmanager_firing.json")).expect("JSON");
+        serde_json::from_str(include_str!("../data/alertmanager_firing.json")).expect("JSON");
     let mut old = payload.clone();
     old["version"] = json!("3");
     let body = refused(&plane.post_json(ALERTMANAGER, &old), 400, "INVALID_MESSAGE");
