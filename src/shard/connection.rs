@@ -39,8 +39,6 @@ pub(super) struct Connection {
     pub is_shut_down: bool,
 }
 
-/// Two lines of the processor's cache, what the slab adds included.
-
 /// Every connection has its own, idle or not.
 const _: () = assert!(size_of::<Connection>() <= 96);
 

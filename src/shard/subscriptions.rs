@@ -8,6 +8,7 @@ use crate::filter::SubscriptionKey;
 
 /// Most clients have one subscription: it lies here without a table of its own.
 #[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "a table is larger than what most clients need")]
 pub(super) enum Subscriptions {
     #[default]
     None,
