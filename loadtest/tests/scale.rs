@@ -19,6 +19,10 @@ static MACHINE: Mutex<()> = Mutex::new(());
 
 const EVENTS: u32 = 20;
 
+/// By which the server's resident memory grows for an idle connection with a subscription, what
+/// its arrival took for a moment included. Not the kernel's part.
+const IDLE_BYTES_MAX: f64 = 512.0;
+
 #[test]
 fn ten_thousand_subscribers_get_every_publish_and_an_orderly_end() {
     const CONNECTIONS: u32 = 10_000;
@@ -26,6 +30,9 @@ fn ten_thousand_subscribers_get_every_publish_and_an_orderly_end() {
     let server = Server::start(&driver(), 2, descriptors_max());
     let (code, outcome) = fanout(&args(&server, CONNECTIONS), || server.terminate());
     assert_everything(code, &outcome, CONNECTIONS, server);
+    let each = outcome.server.unwrap_or_default().rss_bytes_per_connection;
+    println!("{each:.0} resident bytes for each idle connection");
+    assert!(each > 0.0 && each <= IDLE_BYTES_MAX, "{each} bytes for each idle connection");
 }
 
 /// On epoll this is not run: there each connection takes one of the process's descriptors, and

@@ -2,6 +2,7 @@
 
 pub mod buffers;
 pub mod clock;
+pub mod dense;
 pub mod lifecycle;
 pub mod limits;
 pub mod logged;

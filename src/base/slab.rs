@@ -1,6 +1,8 @@
 //! A fixed array of reusable slots whose keys carry a generation, so that a
 //! stale key finds nothing instead of a stranger.
 
+use super::dense;
+
 /// A slot and the generation in which it was filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -56,7 +58,7 @@ impl<T> Slab<T> {
             return Err(value);
         }
         let slot = self.entries.len() as u32;
-        self.entries.push(Entry { generation: 0, value: Some(value) });
+        dense::push(&mut self.entries, Entry { generation: 0, value: Some(value) });
         Ok(Key { slot, generation: 0 })
     }
 

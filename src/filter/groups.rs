@@ -6,6 +6,7 @@ use foldhash::quality::RandomState;
 use super::room::Room;
 use super::table::{Entry, Place, Table};
 use super::{Filter, access};
+use crate::base::dense;
 use crate::event::Attributes;
 
 /// Distinct filters, each with its members, found by what an event carries.
@@ -58,7 +59,7 @@ impl Groups {
             None => self.add(filter),
         };
         let members = &mut self.groups[number as usize].members;
-        members.push(member);
+        dense::push(members, member);
         (number, number_of(members.len() - 1))
     }
 

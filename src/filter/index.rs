@@ -1,5 +1,6 @@
 use super::Filter;
 use super::groups::{Groups, Member, number_of};
+use crate::base::dense;
 use crate::event::Attributes;
 
 /// A subscription in an [`Index`]; reused after [`Index::unsubscribe`].
@@ -19,8 +20,8 @@ pub struct Index {
     groups: Groups,
     connections: Vec<Connection>,
     subscribed_connections: usize,
-    /// Number of the event, written to each connection that wants it.
-    round: u64,
+    /// Number of the event, written to each connection that wants it; never zero.
+    round: u32,
 }
 
 /// Where a subscription is: the way back from its key, for removal in constant time.
@@ -34,8 +35,8 @@ struct Subscription {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Connection {
-    /// The last round that found this connection.
-    round: u64,
+    /// The last round that found this connection; zero for none.
+    round: u32,
     subscriptions: u32,
 }
 
@@ -49,13 +50,11 @@ impl Index {
         let number = match self.free_subscriptions.pop() {
             Some(number) => number,
             None => {
-                self.subscriptions.push(None);
+                dense::push(&mut self.subscriptions, None);
                 number_of(self.subscriptions.len() - 1)
             }
         };
-        if self.connections.len() <= connection as usize {
-            self.connections.resize(connection as usize + 1, Connection::default());
-        }
+        dense::reach(&mut self.connections, connection as usize, Connection::default);
         let state = &mut self.connections[connection as usize];
         state.subscriptions += 1;
         self.subscribed_connections += usize::from(state.subscriptions == 1);
@@ -89,7 +88,7 @@ impl Index {
     /// Appends each connection that wants the event, once, however many of its
     /// subscriptions match.
     pub fn matching(&mut self, event: &Attributes<'_>, out: &mut Vec<u32>) {
-        self.round += 1;
+        self.begin_round();
         let Self { groups, connections, round, .. } = self;
         groups.matching(event, |members| {
             for member in members {
@@ -124,6 +123,14 @@ impl Index {
     /// Filters that were evaluated so far, for all events together.
     pub fn evaluated(&self) -> u64 {
         self.groups.evaluated()
+    }
+
+    fn begin_round(&mut self) {
+        self.round = self.round.checked_add(1).unwrap_or_else(|| {
+            // Once in 2^32 events: what was written before must not be met again.
+            self.connections.iter_mut().for_each(|connection| connection.round = 0);
+            1
+        });
     }
 
     fn join(&mut self, number: u32, connection: u32, filter: Filter) {

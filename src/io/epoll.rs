@@ -23,6 +23,7 @@ use super::{
 };
 use crate::base::buffers::RecvPool;
 use crate::base::clock::{Clock, Instant};
+use crate::base::dense;
 
 /// mio's names for what is not a connected socket.
 const LISTENER: mio::Token = mio::Token(usize::MAX - 1);
@@ -48,7 +49,7 @@ pub struct EpollDriver {
     woken: bool,
 }
 
-/// Connected sockets by their index.
+/// Connected sockets by their index, 8 bytes each.
 #[derive(Debug)]
 struct Sockets {
     slots: Vec<Option<Connected>>,
@@ -324,7 +325,7 @@ impl Sockets {
         if self.vacant.pop().is_some() {
             self.slots[socket.0 as usize] = Some(connected);
         } else {
-            self.slots.push(Some(connected));
+            dense::push(&mut self.slots, Some(connected));
         }
     }
 

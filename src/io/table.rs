@@ -4,8 +4,9 @@ use std::net::Shutdown;
 
 use super::{Kind, Op, Socket, Token};
 use crate::base::buffers::SendBuf;
+use crate::base::dense;
 
-/// What is in flight on each socket, indexed by the socket: 72 bytes each.
+/// What is in flight on each socket, indexed by the socket.
 #[derive(Debug)]
 pub struct Table {
     entries: Vec<Entry>,
@@ -23,14 +24,17 @@ const KINDS: [Kind; 4] = [Kind::Recv, Kind::Send, Kind::Shutdown, Kind::Close];
 struct Entry {
     recv: Tag,
     send: Tag,
-    shutdown: Tag,
-    close: Tag,
+    /// Of a shutdown or a close: they are never in flight together.
+    ending: Tag,
     /// What the send in flight holds. The kernel reads it until the terminal completion.
     buf: Option<SendBuf>,
     /// What the shutdown in flight ends.
     direction: Shutdown,
     open: bool,
 }
+
+/// Idle connections have one each.
+const _: () = assert!(size_of::<Entry>() <= 48);
 
 /// A token, or none; 8 bytes, as a token is never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,10 @@ impl Tag {
 
     fn is_some(self) -> bool {
         self != Self::NONE
+    }
+
+    fn is_of(self, kind: Kind) -> bool {
+        Token::from_bits(self.0).kind() == kind
     }
 }
 
@@ -62,9 +70,7 @@ impl Table {
     pub fn open(&mut self, socket: Socket) {
         assert!(socket.0 < self.sockets_max);
         let index = socket.0 as usize;
-        if index >= self.entries.len() {
-            self.entries.resize_with(index + 1, Entry::vacant);
-        }
+        dense::reach(&mut self.entries, index, Entry::vacant);
         let entry = &mut self.entries[index];
         assert!(!entry.open && entry.is_idle(), "{socket:?} is in use");
         entry.open = true;
@@ -95,11 +101,11 @@ impl Table {
             Op::Close(socket) => (Kind::Close, socket, None),
             Op::Accept => unreachable!("an accept has no socket"),
         };
-        assert!(token.to_bits() != 0);
+        assert!(token.kind() == kind, "{token:?} is not a token of {kind:?}");
         let entry = &mut self.entries[socket.0 as usize];
         assert!(entry.open, "{socket:?} is not open");
         assert!(kind != Kind::Close || entry.is_idle(), "{socket:?} is closed while in use");
-        assert!(!entry.close.is_some(), "{socket:?} is used while being closed");
+        assert!(!entry.tag_of(Kind::Close).is_some(), "{socket:?} is used while being closed");
         let tag = entry.tag(kind);
         assert!(!tag.is_some(), "{kind:?} of {socket:?} is in flight already");
         *tag = Tag(token.to_bits());
@@ -187,19 +193,16 @@ impl Table {
         if slot >= self.sockets_max {
             return; // Found by search.
         }
-        if slot as usize >= self.hints.len() {
-            self.hints.resize(slot as usize + 1, u32::MAX);
-        }
+        dense::reach(&mut self.hints, slot as usize, || u32::MAX);
         self.hints[slot as usize] = socket.0;
     }
 
     fn take(&mut self, kind: Kind, socket: Socket) -> Token {
-        let tag = self.entries[socket.0 as usize].tag(kind);
-        assert!(tag.is_some(), "{kind:?} of {socket:?} is not in flight");
-        let token = Token::from_bits(tag.0);
-        *tag = Tag::NONE;
+        let entry = &mut self.entries[socket.0 as usize];
+        assert!(entry.tag_of(kind).is_some(), "{kind:?} of {socket:?} is not in flight");
+        let tag = std::mem::replace(entry.tag(kind), Tag::NONE);
         self.in_flight -= 1;
-        token
+        Token::from_bits(tag.0)
     }
 }
 
@@ -209,16 +212,15 @@ impl Entry {
         Self {
             recv: none,
             send: none,
-            shutdown: none,
-            close: none,
+            ending: none,
             buf: None,
             direction: Shutdown::Both,
             open: false,
         }
     }
 
-    fn tags(&self) -> [Tag; 4] {
-        [self.recv, self.send, self.shutdown, self.close]
+    fn tags(&self) -> [Tag; 3] {
+        [self.recv, self.send, self.ending]
     }
 
     fn is_idle(&self) -> bool {
@@ -229,9 +231,8 @@ impl Entry {
         match kind {
             Kind::Recv => self.recv,
             Kind::Send => self.send,
-            Kind::Shutdown => self.shutdown,
-            Kind::Close => self.close,
-            Kind::Accept | Kind::Internal => Tag::NONE,
+            Kind::Shutdown | Kind::Close if self.ending.is_of(kind) => self.ending,
+            _ => Tag::NONE,
         }
     }
 
@@ -239,8 +240,7 @@ impl Entry {
         match kind {
             Kind::Recv => &mut self.recv,
             Kind::Send => &mut self.send,
-            Kind::Shutdown => &mut self.shutdown,
-            Kind::Close => &mut self.close,
+            Kind::Shutdown | Kind::Close => &mut self.ending,
             Kind::Accept | Kind::Internal => {
                 unreachable!("{kind:?} is not an operation on a socket")
             }

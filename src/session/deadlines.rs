@@ -51,22 +51,30 @@ enum Awaiting {
     Nothing,
 }
 
-/// Instants of `u64::MAX` nanoseconds are never reached.
-const NEVER: Instant = Instant::from_nanos(u64::MAX);
+/// A deadline, rounded up to a tenth of a second: half the size of an [`Instant`], and as exact
+/// as the timer wheel that looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due(u32);
+
+/// Never reached; also what is more than 13 years from the clock's origin, the machine's start.
+const NEVER: Due = Due(u32::MAX);
 
 #[derive(Debug)]
 pub(super) struct Deadlines {
     awaiting: Awaiting,
-    receive: Instant,
-    idle: Instant,
-    write: Instant,
+    receive: Due,
+    idle: Due,
+    write: Due,
 }
+
+/// Every connection has its own.
+const _: () = assert!(size_of::<Deadlines>() <= 16);
 
 impl Deadlines {
     pub fn for_handshake(now: Instant, timing: &Timing) -> Self {
         Self {
             awaiting: Awaiting::Handshake,
-            receive: now + timing.handshake,
+            receive: Due::at(now + timing.handshake),
             idle: NEVER,
             write: NEVER,
         }
@@ -87,13 +95,13 @@ impl Deadlines {
 
     pub fn await_close(&mut self, now: Instant, timing: &Timing) {
         self.awaiting = Awaiting::Close;
-        self.receive = now + timing.close;
+        self.receive = Due::at(now + timing.close);
         self.idle = NEVER;
     }
 
     pub fn await_end(&mut self, now: Instant, timing: &Timing) {
         self.awaiting = Awaiting::Close;
-        self.receive = now + timing.end;
+        self.receive = Due::at(now + timing.end);
         self.idle = NEVER;
     }
 
@@ -104,7 +112,7 @@ impl Deadlines {
     }
 
     pub fn arm_write(&mut self, now: Instant, timing: &Timing) {
-        self.write = now + timing.write;
+        self.write = Due::at(now + timing.write);
     }
 
     pub fn clear_write(&mut self) {
@@ -113,19 +121,19 @@ impl Deadlines {
 
     pub fn next(&self) -> Option<Instant> {
         let next = self.receive.min(self.idle).min(self.write);
-        (next != NEVER).then_some(next)
+        (next != NEVER).then(|| next.instant())
     }
 
     pub fn poll(&mut self, now: Instant, timing: &Timing) -> Option<Timeout> {
-        if self.write <= now {
+        if self.write.is_reached(now) {
             self.write = NEVER;
             return Some(Timeout::Write);
         }
-        if self.idle <= now {
+        if self.idle.is_reached(now) {
             self.clear_receive();
             return Some(Timeout::Idle);
         }
-        if self.receive > now {
+        if !self.receive.is_reached(now) {
             return None;
         }
         match self.awaiting {
@@ -133,7 +141,7 @@ impl Deadlines {
                 self.awaiting = Awaiting::Pong;
                 // From now on and not from when it was due: a server that was stopped for a
                 // minute must not take its peers for dead.
-                self.receive = now + timing.heartbeat_timeout;
+                self.receive = Due::at(now + timing.heartbeat_timeout);
                 Some(Timeout::Ping)
             }
             Awaiting::Handshake => self.fire(Timeout::Handshake),
@@ -149,6 +157,23 @@ impl Deadlines {
     }
 }
 
-fn after(now: Instant, duration: Duration) -> Instant {
-    if duration.is_zero() { NEVER } else { now + duration }
+/// A duration of zero means never.
+fn after(now: Instant, duration: Duration) -> Due {
+    if duration.is_zero() { NEVER } else { Due::at(now + duration) }
+}
+
+impl Due {
+    const UNIT_NANOS: u64 = 100_000_000;
+
+    fn at(instant: Instant) -> Self {
+        Self(u32::try_from(instant.as_nanos().div_ceil(Self::UNIT_NANOS)).unwrap_or(u32::MAX))
+    }
+
+    fn instant(self) -> Instant {
+        Instant::from_nanos(u64::from(self.0) * Self::UNIT_NANOS)
+    }
+
+    fn is_reached(self, now: Instant) -> bool {
+        self != NEVER && self.instant() <= now
+    }
 }

@@ -12,7 +12,6 @@ use crate::protocol::CloseCode;
 use crate::session::Timeout;
 use crate::shard::connection::Ending;
 use crate::shard::handler::{Close, Handler};
-use crate::shard::timers::Wheel;
 use crate::shard::turn::Shard;
 use crate::ws::Refusal;
 use crate::ws::close::close_frame;
@@ -160,6 +159,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             tracing::error!(%error, "closing a socket failed");
         }
         if let Some(connection) = self.connections.remove(key) {
+            self.wheel.remove(key.slot);
             debug_assert!(connection.ending == Ending::Closing && connection.outbox.is_none());
             self.links.stats.sockets_active.sub(1);
             self.links.stats.sockets_refused.sub(u64::from(connection.is_refused));
@@ -183,9 +183,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn schedule(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(deadline) = connection.session.next_deadline() else { return };
-        if connection.timer_tick.is_none_or(|tick| Wheel::tick(deadline) < tick) {
-            connection.timer_tick = Some(self.wheel.insert(key, deadline));
-        }
+        self.wheel.insert(key.slot, deadline);
     }
 
     pub(super) fn handle_deadlines(&mut self, key: Key, now: Instant) {

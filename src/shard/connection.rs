@@ -6,7 +6,7 @@ use crate::base::clock::Instant;
 use crate::io::Socket;
 use crate::queue::{FrameId, Outbox};
 use crate::session::Session;
-use crate::shard::flush::Gathered;
+use crate::shard::pools::Gathered;
 
 /// Everything a shard keeps of a connection. The parts that only a busy connection needs
 /// are boxed and given back.
@@ -19,8 +19,6 @@ pub(super) struct Connection {
     /// What the send in flight carries.
     pub in_flight: InFlight,
     pub accepted_at: Instant,
-    /// Tick of this connection's entry in the timer wheel.
-    pub timer_tick: Option<u64>,
     pub ending: Ending,
     /// The handshake succeeded: counted as active.
     pub is_open: bool,
@@ -40,6 +38,9 @@ pub(super) struct Connection {
     /// Both directions were ended: nothing in flight can last.
     pub is_shut_down: bool,
 }
+
+/// Every connection has its own, idle or not.
+const _: () = assert!(size_of::<Connection>() <= 96);
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +74,6 @@ impl Connection {
             outbox: None,
             in_flight: InFlight::Nothing,
             accepted_at: now,
-            timer_tick: None,
             ending: Ending::No,
             is_open: false,
             is_answered: false,

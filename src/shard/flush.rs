@@ -7,79 +7,12 @@ use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
-use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Loss, Outbox};
+use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Loss};
 use crate::shard::connection::{Ending, InFlight};
 use crate::shard::handler::Handler;
+use crate::shard::pools::gather;
 use crate::shard::stats::{Histograms, ShardStats};
 use crate::shard::turn::Shard;
-
-/// Several frames in one piece, for every connection whose pending set is just these.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
-    bytes: Rc<Vec<u8>>,
-    /// One reference to each is held here, for all connections.
-    ids: Vec<FrameId>,
-}
-
-impl Gathered {
-    pub fn ids(&self) -> &[FrameId] {
-        &self.ids
-    }
-}
-
-/// What was used before, so that the steady state allocates nothing.
-#[derive(Debug, Default)]
-pub(super) struct Pools {
-    gathered: Vec<Rc<Gathered>>,
-    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
-    outboxes: Vec<Box<Outbox>>,
-    /// What was gathered last: the next connection often wants the same.
-    last: Option<Rc<Gathered>>,
-    taken: Vec<FrameId>,
-    /// Bytes of all that is gathered and not sent.
-    bytes: usize,
-}
-
-/// Kept of each kind; more are given back to the allocator.
-const POOLED_MAX: usize = 1024;
-
-impl Pools {
-    /// Bytes that were gathered and are still with the kernel.
-    pub fn gathered_bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub fn outbox(&mut self) -> Box<Outbox> {
-        self.outboxes.pop().unwrap_or_default()
-    }
-
-    pub fn put_outbox(&mut self, outbox: Box<Outbox>) {
-        debug_assert!(outbox.is_empty() && outbox.loss.is_empty());
-        if self.outboxes.len() < POOLED_MAX {
-            self.outboxes.push(outbox);
-        }
-    }
-
-    /// Gives up one use of what was gathered; the last one frees the frames.
-    fn put_gathered(&mut self, mut gathered: Rc<Gathered>, arena: &mut Arena) {
-        let Some(unique) = Rc::get_mut(&mut gathered) else { return };
-        unique.ids.drain(..).for_each(|id| arena.release(id));
-        self.bytes -= unique.bytes.len();
-        // A send that was given up may still hold the bytes: then they are not used again.
-        if let Some(bytes) = Rc::get_mut(&mut unique.bytes)
-            && self.gathered.len() < POOLED_MAX
-        {
-            bytes.clear();
-            self.gathered.push(gathered);
-        }
-    }
-
-    fn forget_last(&mut self, arena: &mut Arena) {
-        if let Some(last) = self.last.take() {
-            self.put_gathered(last, arena);
-        }
-    }
-}
 
 impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn mark_dirty(&mut self, key: Key) {
@@ -266,57 +199,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         outbox.loss = Loss::default();
         self.pools.put_outbox(outbox);
     }
-}
-
-/// Takes frames off the outbox, highest lane first, up to `bytes_max`: one alone is shared,
-/// several become one contiguous buffer, which is shared as well where the connection before
-/// this one got the same frames.
-fn gather(
-    outbox: &mut Outbox,
-    arena: &mut Arena,
-    pools: &mut Pools,
-    bytes_max: usize,
-) -> (SendBuf, InFlight) {
-    let mut taken = std::mem::take(&mut pools.taken);
-    taken.clear();
-    let mut bytes = 0;
-    while let Some(next) = outbox.next_bytes()
-        && (taken.is_empty() || bytes + next <= bytes_max)
-        && let Some(id) = outbox.pop()
-    {
-        bytes += next;
-        taken.push(id);
-    }
-    let sent = match taken[..] {
-        [] => unreachable!("an outbox that is there is not empty"),
-        [only] => (SendBuf::shared(Rc::clone(&arena.get(only).bytes)), InFlight::One(only)),
-        _ => gather_many(&taken, bytes, arena, pools),
-    };
-    pools.taken = taken;
-    sent
-}
-
-fn gather_many(
-    taken: &[FrameId],
-    bytes: usize,
-    arena: &mut Arena,
-    pools: &mut Pools,
-) -> (SendBuf, InFlight) {
-    if let Some(last) = pools.last.as_ref().filter(|last| last.ids == taken) {
-        taken.iter().for_each(|id| arena.release(*id));
-        let (buf, gathered) = (SendBuf::gathered(Rc::clone(&last.bytes)), Rc::clone(last));
-        return (buf, InFlight::Many(gathered));
-    }
-    pools.forget_last(arena);
-    let mut gathered = pools.gathered.pop().unwrap_or_default();
-    let unique = Rc::get_mut(&mut gathered).expect("what is pooled is used by nobody");
-    let buffer = Rc::get_mut(&mut unique.bytes).expect("what is pooled is used by nobody");
-    buffer.reserve(bytes);
-    taken.iter().for_each(|id| buffer.extend_from_slice(&arena.get(*id).bytes));
-    unique.ids.extend_from_slice(taken);
-    pools.bytes += bytes;
-    pools.last = Some(Rc::clone(&gathered));
-    (SendBuf::gathered(Rc::clone(&gathered.bytes)), InFlight::Many(gathered))
 }
 
 fn count_frame(

@@ -15,10 +15,12 @@ mod handler;
 mod inbox;
 mod invariants;
 mod negotiation;
+mod pools;
 mod receive;
 mod settings;
 pub mod stats;
 mod stream;
+mod subscriptions;
 mod timers;
 mod turn;
 

@@ -1,7 +1,6 @@
 //! The stream's protocol on a shard's connections: commands change the shard's own
 //! subscriptions, replies take the control lane.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +10,10 @@ use foldhash::quality::RandomState;
 use uuid::Uuid;
 
 use crate::base::clock::{Clock, Instant};
+use crate::base::dense;
 use crate::base::slab::Key;
 use crate::event::Priority;
-use crate::filter::{Filter, FilterSpec, Index, SubscriptionKey};
+use crate::filter::{Filter, FilterSpec, Index};
 use crate::protocol::client::{self, ClientMessage};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{self, DroppedCounts, Resume, ServerMessage, Welcome};
@@ -23,6 +23,7 @@ use crate::session::rate::{Bucket, Rate};
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::negotiation::{Negotiated, negotiate};
 use crate::shard::stats::ShardStats;
+use crate::shard::subscriptions::Subscriptions;
 use crate::ws::{Refusal, Request};
 
 /// What the stream's handler must know at its start.
@@ -44,7 +45,7 @@ pub struct StreamHandler {
     clock: Clock,
     stats: Arc<ShardStats>,
     /// By the connection's slot; there while it is open.
-    clients: Vec<Option<Box<Client>>>,
+    clients: Vec<Option<Client>>,
     /// By the connection's slot: looked at for each delivery.
     encodings: Vec<Encoding>,
     index: Index,
@@ -59,8 +60,9 @@ pub struct StreamHandler {
 }
 
 /// What is known of an open connection.
+#[derive(Default)]
 struct Client {
-    subscriptions: HashMap<String, SubscriptionKey, RandomState>,
+    subscriptions: Subscriptions,
     messages: Bucket,
     subscription_changes: Bucket,
 }
@@ -155,7 +157,7 @@ impl StreamHandler {
         r#ref: Option<serde_json::Value>,
     ) -> Result<Bytes, MessageError> {
         let client = self.clients[slot as usize].as_mut().expect("an open connection");
-        if let Some(&key) = client.subscriptions.get(&subscription_id) {
+        if let Some(key) = client.subscriptions.get(&subscription_id) {
             self.index.replace(key, filter);
         } else if client.subscriptions.len() >= self.settings.subscriptions_max {
             let message = format!(
@@ -169,7 +171,7 @@ impl StreamHandler {
             });
         } else {
             let key = self.index.subscribe(slot, filter);
-            client.subscriptions.insert(subscription_id.clone(), key);
+            client.subscriptions.insert(subscription_id.as_str().into(), key);
             self.stats.subscriptions_added.add(1);
             self.stats.subscriptions_active.add(1);
         }
@@ -214,10 +216,8 @@ impl Handler for StreamHandler {
         }
         let Negotiated { encoding, subprotocol, is_by_name } = negotiate(request)?;
         let slot = key.slot as usize;
-        if self.encodings.len() <= slot {
-            self.encodings.resize(slot + 1, Encoding::default());
-            self.extended.resize(slot + 1, false);
-        }
+        dense::reach(&mut self.encodings, slot, Encoding::default);
+        dense::reach(&mut self.extended, slot, || false);
         self.encodings[slot] = encoding;
         self.extended[slot] = is_by_name;
         Ok(subprotocol)
@@ -225,14 +225,8 @@ impl Handler for StreamHandler {
 
     fn opened(&mut self, key: Key, _now: Instant, replies: &mut Replies) {
         let slot = key.slot as usize;
-        if self.clients.len() <= slot {
-            self.clients.resize_with(slot + 1, || None);
-        }
-        self.clients[slot] = Some(Box::new(Client {
-            subscriptions: HashMap::default(),
-            messages: Bucket::default(),
-            subscription_changes: Bucket::default(),
-        }));
+        dense::reach(&mut self.clients, slot, || None);
+        self.clients[slot] = Some(Client::default());
         replies.send(self.welcome(self.encoding(key.slot)));
     }
 
@@ -256,7 +250,7 @@ impl Handler for StreamHandler {
     fn closed(&mut self, key: Key) {
         let Some(client) = self.clients[key.slot as usize].take() else { return };
         let count = client.subscriptions.len() as u64;
-        client.subscriptions.into_values().for_each(|key| self.index.unsubscribe(key));
+        client.subscriptions.into_keys().for_each(|key| self.index.unsubscribe(key));
         self.stats.subscriptions_removed.add(count);
         self.stats.subscriptions_active.sub(count);
     }

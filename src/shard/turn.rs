@@ -14,9 +14,9 @@ use crate::queue::{Arena, FrameId, Lane};
 use crate::shard::accept::Accepts;
 use crate::shard::connection::Connection;
 use crate::shard::drain::Drain;
-use crate::shard::flush::Pools;
 use crate::shard::handler::{Handler, Replies};
 use crate::shard::inbox::Inbox;
+use crate::shard::pools::Pools;
 use crate::shard::settings::Settings;
 use crate::shard::stats::{Histograms, ShardStats};
 use crate::shard::timers::Wheel;
@@ -58,7 +58,7 @@ pub struct Shard<D, H> {
     pub(super) irreducible_bytes: usize,
     waker: Waker,
     completions: Completions,
-    expired: Vec<(u64, Key)>,
+    expired: Vec<u32>,
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
@@ -117,6 +117,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.keep_within_budget(start);
         self.flush(start);
         self.arena.shrink_if_empty();
+        self.pools.trim(start);
         self.count_turn(start);
         Ok(!self.is_over(start))
     }
@@ -157,11 +158,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn fire_timers(&mut self, now: Instant) {
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, &mut expired);
-        for (tick, key) in expired.drain(..) {
-            // Stale when the slot was reused or an earlier entry was put in meanwhile.
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            if connection.timer_tick == Some(tick) {
-                connection.timer_tick = None;
+        for slot in expired.drain(..) {
+            if let Some((key, _)) = self.connections.at(slot) {
                 self.handle_deadlines(key, now);
             }
         }

@@ -44,7 +44,8 @@ pub enum Incoming<'a> {
 /// One connection's input. An idle one owns no heap memory.
 #[derive(Debug)]
 pub struct Decoder {
-    limits: Limits,
+    message_bytes_max: u32,
+    fragments_max: u16,
     extensions: Extensions,
     /// After a close frame or a violation what arrives is ignored (RFC 6455 section 7.1.7).
     is_ended: bool,
@@ -53,7 +54,7 @@ pub struct Decoder {
     partial: Option<Box<Partial>>,
 }
 
-const _: () = assert!(size_of::<Decoder>() <= 48);
+const _: () = assert!(size_of::<Decoder>() <= 16);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lent {
@@ -72,10 +73,17 @@ enum Step<'i> {
 }
 
 impl Decoder {
-    /// A decoder for a connection without extensions.
+    /// A decoder for a connection without extensions. Limits beyond 4 GiB and 65,535 fragments
+    /// mean those.
     pub fn new(limits: Limits) -> Self {
-        let extensions = Extensions::default();
-        Self { limits, extensions, is_ended: false, lent: Lent::Nothing, partial: None }
+        Self {
+            message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
+            fragments_max: u16::try_from(limits.fragments_max).unwrap_or(u16::MAX),
+            extensions: Extensions::default(),
+            is_ended: false,
+            lent: Lent::Nothing,
+            partial: None,
+        }
     }
 
     /// Takes bytes off the front of `input` until one message is complete; `None`
@@ -179,11 +187,12 @@ impl Decoder {
         }
         let partial = self.partial.as_ref();
         let stored = partial.map_or(0, |partial| partial.message_bytes());
-        if header.payload_bytes > (self.limits.message_bytes_max.saturating_sub(stored)) as u64 {
+        let message_bytes_max = self.message_bytes_max as usize;
+        if header.payload_bytes > message_bytes_max.saturating_sub(stored) as u64 {
             return Err(Violation::too_big());
         }
         let fragments = partial.map_or(0, |partial| partial.fragments());
-        if !header.is_whole() && fragments >= self.limits.fragments_max {
+        if !header.is_whole() && fragments >= u32::from(self.fragments_max) {
             return Err(Violation::fragments());
         }
         Ok(())

@@ -4,40 +4,41 @@ use bytes::Bytes;
 
 /// Bytes to send, and how many of them have gone already.
 #[derive(Clone, Debug)]
-pub struct SendBuf {
-    source: Source,
-    sent: usize,
-}
+pub struct SendBuf(Source);
+
+/// One lies in the table of each driver for each socket.
+const _: () = assert!(size_of::<Option<SendBuf>>() <= 16);
 
 #[derive(Clone, Debug)]
 enum Source {
     /// One frame, shared by every connection that it goes to.
-    Shared(Rc<Bytes>),
+    Shared { sent: u32, frame: Rc<Bytes> },
     /// Several frames in one piece, shared by every connection that gets just these.
-    Gathered(Rc<Vec<u8>>),
+    Gathered { sent: u32, bytes: Rc<Vec<u8>> },
 }
 
 impl SendBuf {
     pub fn shared(frame: Rc<Bytes>) -> Self {
-        Self { source: Source::Shared(frame), sent: 0 }
+        Self(Source::Shared { sent: 0, frame })
     }
 
     pub fn gathered(bytes: impl Into<Rc<Vec<u8>>>) -> Self {
-        Self { source: Source::Gathered(bytes.into()), sent: 0 }
+        Self(Source::Gathered { sent: 0, bytes: bytes.into() })
     }
 
     /// What is still to be sent. Its address does not change while the buffer moves.
     pub fn remaining(&self) -> &[u8] {
-        match &self.source {
-            Source::Shared(frame) => &frame[self.sent..],
-            Source::Gathered(bytes) => &bytes[self.sent..],
+        match &self.0 {
+            Source::Shared { sent, frame } => &frame[*sent as usize..],
+            Source::Gathered { sent, bytes } => &bytes[*sent as usize..],
         }
     }
 
     /// Notes that the first `count` remaining bytes were taken by the kernel.
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.remaining().len());
-        self.sent += count;
+        let (Source::Shared { sent, .. } | Source::Gathered { sent, .. }) = &mut self.0;
+        *sent += u32::try_from(count).expect("what is sent is below 4 GiB");
     }
 
     pub fn is_done(&self) -> bool {

@@ -28,6 +28,8 @@ pub struct SimDriver {
     /// Open sockets, in the order in which they are served.
     links: BTreeMap<u32, LinkId>,
     sockets_max: u32,
+    /// Kept to be used again.
+    sockets: Vec<Socket>,
     pool: RecvPool,
     woken: Arc<AtomicBool>,
     waker: Waker,
@@ -45,6 +47,7 @@ impl SimDriver {
             operations: Operations::new(config),
             links: BTreeMap::new(),
             sockets_max: config.sockets_max,
+            sockets: Vec::new(),
             pool: RecvPool::new(config.recv_buffers, config.recv_buffer_bytes),
             woken,
             waker: Waker::new(move || notified.store(true, Ordering::Release)),
@@ -102,8 +105,9 @@ impl SimDriver {
             let outcome = self.accept().unwrap_or_else(failed);
             self.operations.end_accept(outcome);
         }
-        let sockets: Vec<Socket> = self.links.keys().copied().map(Socket).collect();
-        for socket in sockets {
+        let mut sockets = std::mem::take(&mut self.sockets);
+        sockets.extend(self.links.keys().copied().map(Socket));
+        for socket in sockets.drain(..) {
             for _ in 0..RECEIVES_PER_WAIT {
                 if !self.receive(socket) {
                     break;
@@ -111,6 +115,7 @@ impl SimDriver {
             }
             self.send(socket);
         }
+        self.sockets = sockets;
     }
 
     fn accept(&mut self) -> io::Result<Outcome> {
@@ -119,7 +124,10 @@ impl SimDriver {
             return Err(os_error(libc::EMFILE));
         }
         let id = net.accept(self.listener).ok_or_else(|| os_error(libc::EAGAIN))?;
-        let vacant = (0..self.sockets_max).find(|index| !self.links.contains_key(index));
+        let after_last = self.links.last_key_value().map_or(0, |(last, _)| last + 1);
+        let is_dense = after_last as usize == self.links.len() && after_last < self.sockets_max;
+        let first = if is_dense { after_last } else { 0 };
+        let vacant = (first..self.sockets_max).find(|index| !self.links.contains_key(index));
         let Some(index) = vacant else {
             net.link(id).reset = true;
             net.close(id);

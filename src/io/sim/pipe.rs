@@ -3,11 +3,12 @@ use std::collections::VecDeque;
 use crate::base::clock::Instant;
 
 /// One direction of a connection: bytes that arrive some time after they were written, in
-/// order, with bounded room.
+/// order, with bounded room, which is allocated in advance.
 #[derive(Debug)]
 pub(super) struct Pipe {
+    bytes: VecDeque<u8>,
+    /// When which of them arrive.
     segments: VecDeque<Segment>,
-    held_bytes: usize,
     bytes_max: usize,
     /// Nothing written later arrives before this.
     last_arrival: Instant,
@@ -18,18 +19,23 @@ pub(super) struct Pipe {
 #[derive(Debug)]
 struct Segment {
     arrival: Instant,
-    bytes: Vec<u8>,
-    read: usize,
+    bytes: usize,
 }
 
 impl Pipe {
     pub fn new(bytes_max: usize) -> Self {
-        let last_arrival = Instant::default();
-        Self { segments: VecDeque::new(), held_bytes: 0, bytes_max, last_arrival, end: None }
+        const SEGMENTS: usize = 8;
+        Self {
+            bytes: VecDeque::with_capacity(bytes_max),
+            segments: VecDeque::with_capacity(SEGMENTS),
+            bytes_max,
+            last_arrival: Instant::default(),
+            end: None,
+        }
     }
 
     pub fn room(&self) -> usize {
-        if self.end.is_some() { 0 } else { self.bytes_max - self.held_bytes }
+        if self.end.is_some() { 0 } else { self.bytes_max - self.bytes.len() }
     }
 
     pub fn has_ended(&self) -> bool {
@@ -41,9 +47,11 @@ impl Pipe {
         let count = bytes.len().min(self.room());
         if count > 0 {
             self.last_arrival = self.last_arrival.max(arrival);
-            let bytes = bytes[..count].to_vec();
-            self.segments.push_back(Segment { arrival: self.last_arrival, bytes, read: 0 });
-            self.held_bytes += count;
+            self.bytes.extend(&bytes[..count]);
+            match self.segments.back_mut() {
+                Some(last) if last.arrival == self.last_arrival => last.bytes += count,
+                _ => self.segments.push_back(Segment { arrival: self.last_arrival, bytes: count }),
+            }
         }
         count
     }
@@ -56,21 +64,19 @@ impl Pipe {
     /// What has arrived, or zero at the end; `None` while there is neither.
     pub fn read(&mut self, buffer: &mut [u8], now: Instant) -> Option<usize> {
         let mut count = 0;
-        while count < buffer.len() {
-            let Some(segment) = self.segments.front_mut() else { break };
-            if segment.arrival > now {
-                break;
-            }
-            let rest = &segment.bytes[segment.read..];
-            let part = rest.len().min(buffer.len() - count);
-            buffer[count..count + part].copy_from_slice(&rest[..part]);
+        while let Some(segment) = self.segments.front_mut().filter(|it| it.arrival <= now)
+            && count < buffer.len()
+        {
+            let part = segment.bytes.min(buffer.len() - count);
+            segment.bytes -= part;
             count += part;
-            segment.read += part;
-            if segment.read == segment.bytes.len() {
+            if segment.bytes == 0 {
                 self.segments.pop_front();
             }
         }
-        self.held_bytes -= count;
+        for (to, from) in buffer.iter_mut().zip(self.bytes.drain(..count)) {
+            *to = from;
+        }
         (count > 0 || self.is_at_end(now)).then_some(count)
     }
 

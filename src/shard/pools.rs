@@ -1,0 +1,208 @@
+//! What sends and backlogs are made of, kept to be used again: in the steady state a delivery
+//! allocates nothing.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::base::buffers::SendBuf;
+use crate::base::clock::Instant;
+use crate::queue::{Arena, FrameId, Outbox};
+use crate::shard::connection::InFlight;
+
+/// Several frames in one piece, for every connection whose pending set is just these.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    bytes: Rc<Vec<u8>>,
+    /// One reference to each is held here, for all connections.
+    ids: Vec<FrameId>,
+}
+
+impl Gathered {
+    pub fn ids(&self) -> &[FrameId] {
+        &self.ids
+    }
+}
+
+/// What was used before. As many are kept as are in use at once in the busiest moment of a
+/// while; see [`Pools::trim`].
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    gathered: Spares<Rc<Gathered>>,
+    outboxes: Spares<Box<Outbox>>,
+    /// What was gathered last: the next connection often wants the same.
+    last: Option<Rc<Gathered>>,
+    taken: Vec<FrameId>,
+    /// Bytes of all that is gathered and not sent.
+    bytes: usize,
+    /// Room in what is kept of gathered buffers.
+    spare_bytes: usize,
+    trimmed_at: Instant,
+}
+
+/// Room in gathered buffers that are kept; more is given back to the allocator.
+const SPARE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What was not needed for so long is given back.
+const TRIM_PERIOD: Duration = Duration::from_secs(60);
+
+/// Things to be used again.
+#[derive(Debug)]
+struct Spares<T> {
+    all: Vec<T>,
+    /// So many were never needed since the last trim.
+    unneeded: usize,
+}
+
+impl Pools {
+    /// Bytes that were gathered and are still with the kernel.
+    pub fn gathered_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn outbox(&mut self) -> Box<Outbox> {
+        self.outboxes.take().unwrap_or_default()
+    }
+
+    pub fn put_outbox(&mut self, outbox: Box<Outbox>) {
+        debug_assert!(outbox.is_empty() && outbox.loss.is_empty());
+        self.outboxes.all.push(outbox);
+    }
+
+    /// Gives up one use of what was gathered; the last one frees the frames.
+    pub fn put_gathered(&mut self, mut gathered: Rc<Gathered>, arena: &mut Arena) {
+        let Some(unique) = Rc::get_mut(&mut gathered) else { return };
+        unique.ids.drain(..).for_each(|id| arena.release(id));
+        self.bytes -= unique.bytes.len();
+        // A send that was given up may still hold the bytes: then they are not used again.
+        if let Some(bytes) = Rc::get_mut(&mut unique.bytes)
+            && self.spare_bytes + bytes.capacity() <= SPARE_BYTES_MAX
+        {
+            bytes.clear();
+            self.spare_bytes += bytes.capacity();
+            self.gathered.all.push(gathered);
+        }
+    }
+
+    pub fn forget_last(&mut self, arena: &mut Arena) {
+        if let Some(last) = self.last.take() {
+            self.put_gathered(last, arena);
+        }
+    }
+
+    /// From time to time, gives back what a burst left behind: all that was not needed once in
+    /// the meantime.
+    pub fn trim(&mut self, now: Instant) {
+        if now.since(self.trimmed_at) < TRIM_PERIOD {
+            return;
+        }
+        self.trimmed_at = now;
+        self.outboxes.trim();
+        self.gathered.trim();
+        let room = |gathered: &Rc<Gathered>| gathered.bytes.capacity();
+        self.spare_bytes = self.gathered.all.iter().map(room).sum();
+    }
+
+    fn spare_gathered(&mut self) -> Rc<Gathered> {
+        let Some(gathered) = self.gathered.take() else { return Rc::default() };
+        self.spare_bytes -= gathered.bytes.capacity();
+        gathered
+    }
+}
+
+impl<T> Spares<T> {
+    fn take(&mut self) -> Option<T> {
+        let spare = self.all.pop();
+        self.unneeded = self.unneeded.min(self.all.len());
+        spare
+    }
+
+    fn trim(&mut self) {
+        self.all.truncate(self.all.len() - self.unneeded);
+        self.all.shrink_to(self.all.len() * 2);
+        self.unneeded = self.all.len();
+    }
+}
+
+impl<T> Default for Spares<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), unneeded: 0 }
+    }
+}
+
+/// Takes frames off the outbox, highest lane first, up to `bytes_max`: one alone is shared,
+/// several become one contiguous buffer, which is shared as well where the connection before
+/// this one got the same frames.
+pub(super) fn gather(
+    outbox: &mut Outbox,
+    arena: &mut Arena,
+    pools: &mut Pools,
+    bytes_max: usize,
+) -> (SendBuf, InFlight) {
+    let mut taken = std::mem::take(&mut pools.taken);
+    taken.clear();
+    let mut bytes = 0;
+    while let Some(next) = outbox.next_bytes()
+        && (taken.is_empty() || bytes + next <= bytes_max)
+        && let Some(id) = outbox.pop()
+    {
+        bytes += next;
+        taken.push(id);
+    }
+    let sent = match taken[..] {
+        [] => unreachable!("an outbox that is there is not empty"),
+        [only] => (SendBuf::shared(Rc::clone(&arena.get(only).bytes)), InFlight::One(only)),
+        _ => gather_many(&taken, bytes, arena, pools),
+    };
+    pools.taken = taken;
+    sent
+}
+
+fn gather_many(
+    taken: &[FrameId],
+    bytes: usize,
+    arena: &mut Arena,
+    pools: &mut Pools,
+) -> (SendBuf, InFlight) {
+    if let Some(last) = pools.last.as_ref().filter(|last| last.ids == taken) {
+        taken.iter().for_each(|id| arena.release(*id));
+        let (buf, gathered) = (SendBuf::gathered(Rc::clone(&last.bytes)), Rc::clone(last));
+        return (buf, InFlight::Many(gathered));
+    }
+    pools.forget_last(arena);
+    let mut gathered = pools.spare_gathered();
+    let unique = Rc::get_mut(&mut gathered).expect("what is pooled is used by nobody");
+    let buffer = Rc::get_mut(&mut unique.bytes).expect("what is pooled is used by nobody");
+    buffer.reserve(bytes);
+    taken.iter().for_each(|id| buffer.extend_from_slice(&arena.get(*id).bytes));
+    unique.ids.extend_from_slice(taken);
+    pools.bytes += bytes;
+    pools.last = Some(Rc::clone(&gathered));
+    (SendBuf::gathered(Rc::clone(&gathered.bytes)), InFlight::Many(gathered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_burst_left_behind_is_given_back_and_what_is_in_use_is_kept() {
+        let at = |periods: u32| Instant::default() + TRIM_PERIOD * periods;
+        let mut pools = Pools::default();
+        let use_at_once = |pools: &mut Pools, count: usize| {
+            let outboxes: Vec<_> = (0..count).map(|_| pools.outbox()).collect();
+            outboxes.into_iter().for_each(|outbox| pools.put_outbox(outbox));
+        };
+        use_at_once(&mut pools, 1_000);
+        pools.trim(at(1));
+        use_at_once(&mut pools, 10);
+        pools.trim(at(1));
+        assert_eq!(pools.outboxes.all.len(), 1_000, "not yet");
+        pools.trim(at(2));
+        assert_eq!(pools.outboxes.all.len(), 10);
+        use_at_once(&mut pools, 7);
+        pools.trim(at(3));
+        assert_eq!(pools.outboxes.all.len(), 7);
+        pools.trim(at(4));
+        assert_eq!(pools.outboxes.all.capacity(), 0);
+    }
+}
