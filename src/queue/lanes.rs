@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::limits::PENDING_PONGS_MAX;
 use crate::event::Priority;
 use crate::queue::arena::FrameId;
 use crate::queue::loss::Loss;
@@ -13,13 +14,15 @@ use crate::queue::loss::Loss;
 pub enum Lane {
     /// Replies, notices and control frames.
     Control = 0,
-    Critical = 1,
-    High = 2,
-    Normal = 3,
-    Low = 4,
+    /// Answers to pings: few, see [`Outbox::replace_newest_pong`].
+    Pong = 1,
+    Critical = 2,
+    High = 3,
+    Normal = 4,
+    Low = 5,
 }
 
-const LANES: usize = 5;
+const LANES: usize = 6;
 
 impl From<Priority> for Lane {
     fn from(priority: Priority) -> Self {
@@ -122,6 +125,22 @@ impl Outbox {
         self.messages += 1;
         self.bytes += bytes;
         debug_assert!(self.invariants());
+    }
+
+    /// Where as many pongs wait as may, puts this one in the place of the newest, which it gives
+    /// back for its reference to be taken away: only the most recent ping must be answered
+    /// (RFC 6455 section 5.5.3). `None`: there is room, and nothing was done.
+    pub fn replace_newest_pong(&mut self, id: FrameId, bytes: usize) -> Option<FrameId> {
+        let pongs = &mut self.lanes[Lane::Pong as usize];
+        if pongs.len() < PENDING_PONGS_MAX {
+            return None;
+        }
+        let frame_bytes = u32::try_from(bytes).expect("a frame is below 4 GiB");
+        let (replaced, replaced_bytes) = pongs.pop_back()?;
+        pongs.push_back((id, frame_bytes));
+        self.bytes = self.bytes - replaced_bytes as usize + bytes;
+        debug_assert!(self.invariants());
+        Some(replaced)
     }
 
     /// Queues the notice of a loss that began with the event `from`, past the limits.
@@ -285,5 +304,25 @@ mod tests {
         assert_eq!(shed, [(Lane::Low, ids[0])]);
         assert_eq!(outbox.push_shedding(Lane::Low, ids[2], 41, limits, &mut shed), Pushed::Shed);
         assert_eq!(outbox.messages(), 0);
+    }
+
+    #[test]
+    fn of_too_many_pongs_the_newest_takes_the_place_of_the_one_before() {
+        let limits = Limits { messages_max: 1_000, bytes_max: 10_000 };
+        let ids = ids(PENDING_PONGS_MAX + 3);
+        let mut outbox = Outbox::new();
+        for &id in &ids[..PENDING_PONGS_MAX] {
+            assert_eq!(outbox.replace_newest_pong(id, 7), None);
+            assert_eq!(outbox.push(Lane::Pong, id, 7, limits), Pushed::Queued);
+        }
+        for at in PENDING_PONGS_MAX..ids.len() {
+            assert_eq!(outbox.replace_newest_pong(ids[at], 9), Some(ids[at - 1]));
+        }
+        assert_eq!(outbox.messages(), PENDING_PONGS_MAX);
+        assert_eq!(outbox.bytes(), (PENDING_PONGS_MAX - 1) * 7 + 9);
+        let order: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
+        assert_eq!(order[..PENDING_PONGS_MAX - 1], ids[..PENDING_PONGS_MAX - 1]);
+        assert_eq!(order.last(), ids.last());
+        assert_eq!(outbox.bytes(), 0);
     }
 }

@@ -7,6 +7,7 @@ const TIMING: Timing = Timing {
     heartbeat_interval: Duration::from_secs(30),
     heartbeat_timeout: Duration::from_secs(20),
     idle: Duration::from_secs(300),
+    message: Duration::from_secs(20),
     write: Duration::from_secs(15),
     close: Duration::from_secs(5),
     end: Duration::from_secs(1),
@@ -41,7 +42,7 @@ fn feed(session: &mut Session, bytes: &[u8]) -> Vec<String> {
     let mut bytes = bytes.to_vec();
     let mut input = &mut bytes[..];
     let mut seen = Vec::new();
-    while let Some(next) = session.poll_input(&mut input) {
+    while let Some(next) = session.poll_input(&mut input, &mut 0) {
         let is_upgrade = matches!(next, Input::Upgrade(_));
         seen.push(match next {
             Input::Upgrade(_) => "upgrade".to_owned(),
@@ -130,7 +131,7 @@ fn without_a_heartbeat_the_idle_timeout_finds_dead_peers() {
     let limits = Limits { message_bytes_max: 1024, fragments_max: 8 };
     let mut session = Session::new(limits, at(0), &timing);
     let mut request = REQUEST.to_vec();
-    assert!(matches!(session.poll_input(&mut &mut request[..]), Some(Input::Upgrade(_))));
+    assert!(matches!(session.poll_input(&mut &mut request[..], &mut 0), Some(Input::Upgrade(_))));
     session.open(at(0), &timing);
     assert_eq!(session.next_deadline(), Some(at(300)));
     assert_eq!(session.handle_timeout(at(300), &timing), Some(Timeout::Idle));

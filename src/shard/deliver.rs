@@ -199,6 +199,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Queues a reply on the control lane, within the limits.
     pub(super) fn queue_reply(&mut self, key: Key, bytes: Bytes, now: Instant) {
+        self.queue_answer(key, Lane::Control, bytes, now);
+    }
+
+    /// Queues the answer to a ping. Who goes on pinging without reading gets the last one only.
+    pub(super) fn queue_pong(&mut self, key: Key, bytes: Bytes, now: Instant) {
+        self.queue_answer(key, Lane::Pong, bytes, now);
+    }
+
+    fn queue_answer(&mut self, key: Key, lane: Lane, bytes: Bytes, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.ending != Ending::No || !connection.session.is_open() {
             return;
@@ -207,7 +216,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
         let pools = &mut self.pools;
         let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
-        match outbox.push(Lane::Control, id, frame_bytes, self.settings.outbox) {
+        if lane == Lane::Pong
+            && let Some(replaced) = outbox.replace_newest_pong(id, frame_bytes)
+        {
+            self.links.stats.outbox_bytes.add(frame_bytes as u64);
+            self.links.stats.outbox_bytes.sub(self.arena.get(replaced).bytes.len() as u64);
+            return self.arena.release(replaced);
+        }
+        match outbox.push(lane, id, frame_bytes, self.settings.outbox) {
             Pushed::Queued => {
                 self.links.stats.outbox_bytes.add(frame_bytes as u64);
                 self.mark_dirty(key);

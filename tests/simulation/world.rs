@@ -14,7 +14,7 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Handle, Handler, Inbox, Links, Request, Settings, Shard, StreamHandler, StreamSettings,
+    Handle, Handler, Inbox, Intake, Links, Request, Settings, Shard, StreamHandler, StreamSettings,
 };
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
@@ -83,11 +83,13 @@ pub fn settings() -> Settings {
         outbox: Limits { messages_max: 1000, bytes_max: 1024 * 1024 },
         send_bytes_max: 8 * 1024,
         message: ws::Limits { message_bytes_max: 16 * 1024, fragments_max: 16 },
+        intake: Intake::UNLIMITED,
         timing: Timing {
             handshake: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(30),
             idle: Duration::from_secs(300),
+            message: Duration::from_secs(20),
             write: Duration::from_secs(10),
             close: Duration::from_secs(5),
             end: Duration::from_secs(1),
@@ -108,6 +110,8 @@ fn stream_settings() -> StreamSettings {
         subscriptions_max: SUBSCRIPTIONS_MAX,
         message_rate: unlimited,
         subscription_rate: unlimited,
+        frame_rate: unlimited,
+        byte_rate: unlimited,
         heartbeat_interval: Duration::from_secs(30),
     }
 }
