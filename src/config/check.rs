@@ -8,13 +8,8 @@ use crate::base::limits::PUBLISHED_EVENT_BYTES_MAX;
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
 pub fn cross_check(loaded: &Loaded) -> Result<(), ConfigError> {
-    let checks = [
-        listeners_differ,
-        largest_event_fits,
-        heartbeat_before_idle,
-        frames_hold_messages,
-        bytes_hold_a_message,
-    ];
+    let checks =
+        [listeners_differ, largest_event_fits, heartbeat_before_idle, bytes_hold_a_message];
     match checks.iter().find_map(|check| check(&loaded.config)) {
         None => Ok(()),
         Some((keys, why)) => Err(ConfigError::Conflict(format!("{why}{}", origins(loaded, keys)))),
@@ -59,31 +54,6 @@ fn heartbeat_before_idle(config: &Config) -> Option<Problem> {
             session.idle_timeout_secs, session.heartbeat_interval_secs
         );
         (&["session.idle_timeout_secs", "session.heartbeat_interval_secs"][..], why)
-    })
-}
-
-/// Else a connection would be closed where it should be told to slow down.
-fn frames_hold_messages(config: &Config) -> Option<Problem> {
-    let limits = &config.limits;
-    let holds = limits.frames_per_second >= limits.messages_per_second
-        && limits.frames_burst >= limits.messages_burst;
-    (!holds).then(|| {
-        let why = format!(
-            "each message is a frame at least: `limits.frames_per_second` ({}) and \
-             `limits.frames_burst` ({}) must be no less than `limits.messages_per_second` ({}) and \
-             `limits.messages_burst` ({})",
-            limits.frames_per_second,
-            limits.frames_burst,
-            limits.messages_per_second,
-            limits.messages_burst
-        );
-        let keys = &[
-            "limits.frames_per_second",
-            "limits.frames_burst",
-            "limits.messages_per_second",
-            "limits.messages_burst",
-        ];
-        (&keys[..], why)
     })
 }
 

@@ -138,9 +138,13 @@ pub const KEYS: &[Key] = &[
     key(
         "limits.frames_per_second",
         integer(1, 1_000_000),
-        "Frames from one connection, on average: messages, fragments, pings and pongs; beyond, it is closed.",
+        "Frames from one connection beside its messages, on average: fragments, pings and pongs; beyond, it is closed.",
     ),
-    key("limits.frames_burst", integer(1, 1_000_000), "Frames from one connection at once."),
+    key(
+        "limits.frames_burst",
+        integer(1, 1_000_000),
+        "Frames from one connection at once, beside its messages.",
+    ),
     key(
         "limits.bytes_per_second",
         integer(1, u32::MAX as i64),

@@ -398,8 +398,12 @@ fn stream_settings(config: &Config, epoch: String) -> StreamSettings {
     }
 }
 
+/// Each message is a frame as well: who may send more of them may send more frames.
 fn frame_rate(limits: &config::Limits) -> Rate {
-    Rate { per_second: limits.frames_per_second, burst: limits.frames_burst }
+    Rate {
+        per_second: limits.frames_per_second.saturating_add(limits.messages_per_second),
+        burst: limits.frames_burst.saturating_add(limits.messages_burst),
+    }
 }
 
 fn byte_rate(limits: &config::Limits) -> Rate {

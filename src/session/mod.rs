@@ -198,12 +198,12 @@ impl Session {
         }
     }
 
-    /// All that was received is used up: if a message was left incomplete, its time runs. True if
-    /// it runs only now.
+    /// All that was received is used up: a message that was completed is freed, and if one was
+    /// left incomplete, its time runs. True if it runs only now.
     pub fn handle_input_used(&mut self, now: Instant, timing: &Timing) -> bool {
-        self.is_open()
-            && !timing.message.is_zero()
-            && self.decoder.set_deadline(now + timing.message)
+        self.decoder.release();
+        let has_limit = self.is_open() && !timing.message.is_zero();
+        has_limit && self.decoder.set_deadline(now + timing.message)
     }
 
     /// Bytes on the heap of a message that is not complete.

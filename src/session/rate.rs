@@ -181,7 +181,7 @@ mod tests {
         for slot in 0..1_000 {
             assert!(ledger.of(key(slot), now).0.take(now, quick));
         }
-        assert!(ledger.of(key(0), now).0.take_many(now, slow, 10));
+        assert!(ledger.of(key(0), now).0.take_many(now, slow, 9));
         assert_eq!(ledger.len(), 1_000);
         let later = now + Duration::from_secs(2);
         assert!(ledger.of(key(0), later).0.take_many(later, slow, 2), "two seconds' worth");

@@ -124,9 +124,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// What is left of an incomplete message is counted, and has its time.
     fn note_partial(&mut self, key: Key, stored_before: usize, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        let is_begun = connection.session.handle_input_used(now, &self.settings.timing);
         let stored = connection.session.stored_bytes();
         self.received.note_partial(stored.saturating_sub(stored_before));
-        if connection.session.handle_input_used(now, &self.settings.timing) {
+        if is_begun {
             self.schedule(key);
         }
     }

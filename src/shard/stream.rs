@@ -171,8 +171,7 @@ impl StreamHandler {
         let Self { taken, settings, stats, .. } = self;
         let rate = settings.subscription_rate;
         let mut permit = || {
-            let is_taken = || taken.of(key, now).subscription_changes.take(now, rate);
-            if rate.is_unlimited() || is_taken() {
+            if rate.is_unlimited() || taken.of(key, now).subscription_changes.take(now, rate) {
                 return Ok(());
             }
             stats.messages_rate_limited.add(1);

@@ -156,8 +156,8 @@ impl Decoder {
         self.partial = None;
     }
 
-    /// Frees what the last call lent out.
-    fn release(&mut self) {
+    /// Frees what the last call lent out, as the next call would: for when there is none soon.
+    pub fn release(&mut self) {
         match std::mem::replace(&mut self.lent, Lent::Nothing) {
             Lent::Nothing => {}
             Lent::Message => self.partial = None,
@@ -183,6 +183,8 @@ impl Decoder {
                 if header.is_whole() && header.payload_bytes <= input.len() as u64 {
                     let payload = take_front(input, header.payload_bytes as usize);
                     unmask(payload, header.mask, 0);
+                    // Only its header was stored, if anything.
+                    self.drop_empty_partial();
                     return Ok(Step::InPlace(header.opcode, payload));
                 }
                 self.partial.get_or_insert_default().open(header);
@@ -214,7 +216,6 @@ impl Decoder {
         take_front(input, header.map_or(copied, |header| header.header_bytes - stored));
         if header.is_some() {
             partial.clear_head();
-            self.drop_empty_partial();
         }
         Ok(header)
     }
