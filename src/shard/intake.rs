@@ -67,6 +67,11 @@ impl Received {
     pub fn note_partial(&mut self, bytes: usize) {
         self.partial_bytes = self.partial_bytes.saturating_add(bytes);
     }
+
+    /// At least what all incomplete messages take.
+    pub fn partial_bytes(&self) -> usize {
+        self.partial_bytes
+    }
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
