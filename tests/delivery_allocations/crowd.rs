@@ -14,7 +14,9 @@ use alarmcast::queue::Limits;
 use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
-use alarmcast::shard::{Handle, Inbox, Links, Settings, Shard, StreamHandler, StreamSettings};
+use alarmcast::shard::{
+    Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
+};
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
 use serde_json::{Value, json};
@@ -295,12 +297,14 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
         backlog_bytes_max: usize::MAX,
         send_bytes_max: 8 * 1024,
         message: ws::Limits::default(),
+        intake: Intake::UNLIMITED,
         timing: Timing {
             handshake: long,
             // What a heartbeat sends is no delivery.
             heartbeat_interval: Duration::ZERO,
             heartbeat_timeout: long,
             idle: Duration::ZERO,
+            message: long,
             write: long,
             close: long,
             end: long,
@@ -313,7 +317,7 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
 }
 
 fn stream_settings() -> StreamSettings {
-    let unlimited = Rate { per_second: 0, burst: 0 };
+    let unlimited = Rate::UNLIMITED;
     StreamSettings {
         path: "/ws".to_owned(),
         epoch: "test".to_owned(),
@@ -321,6 +325,8 @@ fn stream_settings() -> StreamSettings {
         subscriptions_max: 4,
         message_rate: unlimited,
         subscription_rate: unlimited,
+        frame_rate: unlimited,
+        byte_rate: unlimited,
         heartbeat_interval: Duration::from_secs(30),
     }
 }
