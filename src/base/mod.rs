@@ -5,4 +5,6 @@ pub mod clock;
 pub mod lifecycle;
 pub mod limits;
 pub mod logged;
+pub mod network;
+pub mod origin;
 pub mod slab;

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod addresses;
+mod admission;
 mod close;
 mod connection;
 mod deliver;
@@ -15,6 +17,7 @@ mod handler;
 mod inbox;
 mod invariants;
 mod negotiation;
+mod origins;
 mod receive;
 mod settings;
 pub mod stats;
@@ -22,6 +25,8 @@ mod stream;
 mod timers;
 mod turn;
 
+pub use addresses::{AddressLimits, AddressQuota, AtLimit, ClientAddress};
+pub use admission::Admission;
 pub use handler::{Close, Handler, Message, Replies};
 pub use inbox::{Handle, Inbox, Request};
 pub use settings::Settings;

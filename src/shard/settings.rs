@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use crate::queue;
 use crate::session::Timing;
+use crate::shard::admission::Admission;
 use crate::shard::stats::ShardStats;
 use crate::ws;
 
@@ -12,6 +13,7 @@ pub struct Settings {
     pub sockets_max: u32,
     /// Connections that all shards together may hold.
     pub connections_max: usize,
+    pub admission: Admission,
     /// Accepts that are kept outstanding.
     pub accepts: u32,
     pub outbox: queue::Limits,

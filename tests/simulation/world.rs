@@ -14,7 +14,8 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Handle, Handler, Inbox, Links, Request, Settings, Shard, StreamHandler, StreamSettings,
+    Admission, Handle, Handler, Inbox, Links, Request, Settings, Shard, StreamHandler,
+    StreamSettings,
 };
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
@@ -79,6 +80,7 @@ pub fn settings() -> Settings {
         backlog_bytes_max: usize::MAX,
         sockets_max: 64,
         connections_max: 48,
+        admission: Admission::default(),
         accepts: 4,
         outbox: Limits { messages_max: 1000, bytes_max: 1024 * 1024 },
         send_bytes_max: 8 * 1024,
@@ -103,6 +105,7 @@ fn stream_settings() -> StreamSettings {
     let unlimited = Rate { per_second: 0, burst: 0 };
     StreamSettings {
         path: "/ws".to_owned(),
+        allowed_origins: Vec::new(),
         epoch: "sim".to_owned(),
         message_bytes_max: 16 * 1024,
         subscriptions_max: SUBSCRIPTIONS_MAX,
