@@ -138,6 +138,12 @@ impl<H: Handler> World<H> {
         Client::new(self.net.connect(self.listener))
     }
 
+    /// A connection from this address on which nothing was said yet.
+    pub fn connect_from(&self, address: &str) -> Client {
+        let address = address.parse().expect("an address");
+        Client::new(self.net.connect_from(self.listener, Some(address)))
+    }
+
     /// A connection with its request sent.
     pub fn knock(&self) -> Client {
         let mut client = self.connect();
