@@ -66,7 +66,9 @@ mod tests {
 
     use super::*;
 
-    fn outcome(allowed: &[&str], host: &str, origins: &[&[u8]]) -> Result<(), OriginFault> {
+    type Outcome = Result<(), OriginFault>;
+
+    fn outcome(allowed: &[&str], host: &str, origins: &[&[u8]]) -> Outcome {
         let allowed: Vec<AllowedOrigin> =
             allowed.iter().map(|text| text.parse().expect("an origin")).collect();
         let mut headers = HeaderMap::new();
@@ -82,7 +84,7 @@ mod tests {
         use OriginFault::{Foreign, Malformed, Null};
         const NONE: &[&str] = &[];
         const OPS: &[&str] = &["https://ops.example.com", "http://localhost:3000"];
-        let rows: [(&[&str], &str, &str, Result<(), OriginFault>); 25] = [
+        let rows: [(&[&str], &str, &str, Outcome); 25] = [
             (NONE, "here:8080", "http://here:8080", Ok(())),
             (NONE, "here:8080", "HTTP://HERE:8080", Ok(())),
             (NONE, "here", "https://here", Ok(())),
