@@ -87,16 +87,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn admit_socket(&mut self, socket: Socket, peer: SocketAddr, now: Instant) {
         let mut peer = self.settings.admission.peer(peer.ip());
-        // The last slots are for telling clients that there is no room, instead of leaving them
-        // in the backlog of a listener that nobody accepts from.
-        let told_at_once = (self.settings.sockets_max / 8).min(TOLD_AT_ONCE_MAX);
-        let is_full = self.is_full(told_at_once);
+        let is_full = self.is_full();
         let claimed = match is_full || self.drain.is_draining() {
             true => Ok(()),
             false => self.claim_place(&mut peer, now),
         };
-        if claimed.is_err() && self.links.stats.sockets_refused.get() >= u64::from(told_at_once) {
-            // Enough are being told: one address must not take the slots of all others.
+        if claimed.is_err() && !self.may_tell_more() {
             return self.turn_away(socket);
         }
         let is_refused = is_full || claimed.is_err();
@@ -130,10 +126,22 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     /// Whether all shards together, or this one but for its last slots, hold what they may.
-    fn is_full(&self, told_at_once: u32) -> bool {
+    fn is_full(&self) -> bool {
         let held: u64 = self.settings.all_stats.iter().map(|stats| stats.sockets_admitted()).sum();
-        let slots = (self.settings.sockets_max - told_at_once) as usize;
+        let slots = (self.settings.sockets_max - self.told_at_once_max()) as usize;
         held >= self.settings.connections_max as u64 || self.connections.len() >= slots
+    }
+
+    /// Whether a client of an address at its limit is still told so. Those who are being told
+    /// hold slots, and one address must not take the slots of all others.
+    pub(super) fn may_tell_more(&self) -> bool {
+        self.links.stats.sockets_refused.get() < u64::from(self.told_at_once_max())
+    }
+
+    /// The last slots are for telling clients that there is no room, instead of leaving them
+    /// in the backlog of a listener that nobody accepts from.
+    fn told_at_once_max(&self) -> u32 {
+        (self.settings.sockets_max / 8).min(TOLD_AT_ONCE_MAX)
     }
 
     /// Closes a socket that was given no slot.

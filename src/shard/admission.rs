@@ -150,10 +150,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         debug_assert!(!connection.peer.is_counted, "a proxy has no place");
         connection.peer = peer;
         let Err(refusal) = claimed else { return true };
-        if !std::mem::replace(&mut connection.is_refused, true) {
-            self.links.stats.sockets_refused.add(1);
+        connection.is_refused = true;
+        let is_told = self.may_tell_more();
+        self.links.stats.sockets_refused.add(1);
+        if is_told {
+            self.answer_refusal(key, &refusal, now);
+        } else {
+            self.abort(key);
         }
-        self.answer_refusal(key, &refusal, now);
         false
     }
 }

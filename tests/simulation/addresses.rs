@@ -195,6 +195,35 @@ fn a_proxys_header_names_the_client_before_the_request_comes() {
 }
 
 #[test]
+fn a_flood_through_a_proxy_takes_no_slots_of_others_either() {
+    let limits = places(1);
+    let mut world = proxied(8, &limits, true).build();
+    let mut first = world.connect_from(PROXY);
+    first.send_raw(&proxy_header([192, 0, 2, 1]));
+    first.send_raw(request("/ws").as_bytes());
+    assert_eq!(status(&mut world, &mut first), Some(101));
+    let mut flood: Vec<Client> = Vec::new();
+    for round in 0..20 {
+        for _ in 0..10 {
+            let mut client = world.connect_from(PROXY);
+            client.send_raw(&proxy_header([192, 0, 2, 1]));
+            flood.push(client);
+        }
+        world.settle(&mut []);
+        assert!(world.stats.sockets_refused.get() <= 8, "in round {round}");
+    }
+    assert_eq!(world.stats.addresses_full.get(), 200);
+    let mut other = world.connect_from(PROXY);
+    other.send_raw(&proxy_header([192, 0, 2, 2]));
+    other.send_raw(request("/ws").as_bytes());
+    assert_eq!(status(&mut world, &mut other), Some(101));
+    flood.iter_mut().for_each(Client::abandon);
+    first.close(1000);
+    other.close(1000);
+    world.end(Duration::from_secs(3), &mut [&mut first, &mut other]);
+}
+
+#[test]
 fn half_a_proxys_header_is_given_up_at_the_handshakes_deadline() {
     let limits = places(1);
     let mut world = proxied(6, &limits, true).build();
