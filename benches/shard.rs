@@ -18,7 +18,7 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
+    Admission, Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
 };
 use alarmcast::ws;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -110,6 +110,7 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
         backlog_bytes_max: usize::MAX,
         sockets_max: 2000,
         connections_max: 2000,
+        admission: Admission::default(),
         accepts: 16,
         outbox: Limits { messages_max: 1000, bytes_max: 4 << 20 },
         send_bytes_max: 32 * 1024,
@@ -143,6 +144,7 @@ fn shard(subscribers: u32) -> (Shard<NullDriver, StreamHandler>, Handle) {
     let unlimited = Rate { per_second: 0, burst: 0 };
     let stream = StreamSettings {
         path: "/ws".to_owned(),
+        allowed_origins: Vec::new(),
         epoch: "bench".to_owned(),
         message_bytes_max: 64 * 1024,
         subscriptions_max: 1,

@@ -21,7 +21,9 @@ use alarmcast::protocol::{Encoded, Encoding};
 use alarmcast::queue;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
-use alarmcast::shard::{Close, Handler, Inbox, Intake, Links, Message, Replies, Settings, Shard};
+use alarmcast::shard::{
+    Admission, Close, Handler, Inbox, Intake, Links, Message, Replies, Settings, Shard,
+};
 use alarmcast::ws;
 use alarmcast::ws::frame::{BINARY, TEXT, frame};
 use alarmcast::ws::{Refusal, Request};
@@ -103,6 +105,7 @@ fn settings(config: &DriverConfig, stats: Arc<ShardStats>) -> Settings {
     const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
     let minute = Duration::from_secs(60);
     Settings {
+        admission: Admission::default(),
         sockets_max: config.sockets_max,
         connections_max: config.sockets_max as usize - 64,
         accepts: config.accepts as u32,

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use alarmcast::config::{
-    Config, ConfigError, DriverChoice, Flag, Loaded, LogFormat, Origin, SeverityName, Sources,
+    Config, ConfigError, DriverChoice, Flag, Loaded, LogFormat, Origin, ProxyProtocol,
+    SeverityName, Sources,
 };
 
 struct Case {
@@ -82,14 +83,38 @@ fn every_kind_of_value_is_read_from_text() {
         "log.format=json",
         "log.level=info,alarmcast::control=debug",
         "webhooks.alertmanager.severities.sev1=P1",
+        "stream.allowed_origins=https://ops.example.com:443, null",
+        "stream.trusted_proxies=10.0.0.0/8,::1",
+        "stream.proxy_protocol=v2",
     ];
     let config = load(&Case { settings, ..NOTHING }).expect("valid").config;
     assert_eq!(config.server.driver, DriverChoice::Epoll);
     assert!(!config.server.pin);
     assert_eq!(config.limits.connections_max, 1_000);
+    let origins = ["https://ops.example.com", "null"].map(|text| text.parse().expect("an origin"));
+    assert_eq!(config.stream.allowed_origins, origins);
+    let proxies = ["10.0.0.0/8", "::1"].map(|text| text.parse().expect("a range"));
+    assert_eq!(config.stream.trusted_proxies, proxies);
+    assert_eq!(config.stream.proxy_protocol, ProxyProtocol::V2);
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.webhooks.alertmanager.severities["sev1"], SeverityName::P1);
     assert_eq!(config.webhooks.alertmanager.severities["critical"], SeverityName::P0);
+}
+
+#[test]
+fn a_list_is_an_array_in_a_file_and_may_be_empty_anywhere() {
+    let file = "[stream]\nallowed_origins = [\n  \"http://localhost:3000\",\n  \"*\",\n]\n";
+    let loaded = from_file(file).expect("valid");
+    assert_eq!(loaded.config.stream.allowed_origins.len(), 2);
+    assert!(matches!(loaded.origins["stream.allowed_origins"], Origin::File { line: 2, .. }));
+    let environment = &[("ALARMCAST_STREAM__ALLOWED_ORIGINS", "")];
+    let none = load(&Case { file: Some(file), environment, ..NOTHING }).expect("valid");
+    assert!(none.config.stream.allowed_origins.is_empty());
+    for text in ["\"http://localhost\"", "[1]", "[\"https://a\", \"b\"]"] {
+        let file = format!("[stream]\nallowed_origins = {text}\n");
+        let file = Case { file: Some(file.leak()), ..NOTHING };
+        refused(&file, &["alarmcast.toml:2:", "`stream.allowed_origins`", "a list of origins"]);
+    }
 }
 
 #[test]
@@ -148,6 +173,10 @@ fn bad_values_name_the_key_the_value_the_origin_and_what_is_allowed() {
         ("webhooks.alertmanager.severities.bad=P9", "\"P4\""),
         ("webhooks.alertmanager.source=", "1 to 255 characters"),
         ("limits.handshake_timeout_secs=0", "from 1 to 300"),
+        ("stream.allowed_origins=ops.example.com", "such as [\"https://ops.example.com\","),
+        ("stream.allowed_origins=https://ops.example.com/", "without a path"),
+        ("stream.trusted_proxies=10.0.0.0/33", "such as [\"127.0.0.1\", \"10.0.0.0/8\""),
+        ("stream.proxy_protocol=v1", "one of \"off\", \"v2\""),
     ] {
         let mut sources = Sources::default();
         sources.add_setting(setting).expect("has an =");
@@ -193,6 +222,10 @@ fn values_that_contradict_each_other_are_refused() {
     refused(
         &Case { settings: &["session.idle_timeout_secs=30"], ..NOTHING },
         &["`session.idle_timeout_secs` (30) must be greater"],
+    );
+    refused(
+        &Case { settings: &["stream.proxy_protocol=v2"], ..NOTHING },
+        &["`stream.trusted_proxies` names nobody", "flag --set stream.proxy_protocol"],
     );
     let two_addresses =
         &["stream.listen=127.0.0.1:7000", "control.listen=127.0.0.2:7000", "server.shards=2"];
@@ -245,7 +278,12 @@ fn what_is_printed_can_be_read_back() {
     let sources = Sources { file: Some(defaults.path().into()), ..Sources::default() };
     assert_eq!(Config::load(&sources).expect("valid").config, Config::default());
 
-    let settings = &["server.shards=3", "webhooks.alertmanager.severities.odd name=P1"];
+    let settings = &[
+        "server.shards=3",
+        "webhooks.alertmanager.severities.odd name=P1",
+        "stream.allowed_origins=https://a,https://b:1",
+        "stream.trusted_proxies=10.0.0.0/8",
+    ];
     let changed = load(&Case { settings, ..NOTHING }).expect("valid");
     let text = changed.to_toml();
     assert!(text.contains("shards = 3 # flag --set server.shards\n"), "{text}");

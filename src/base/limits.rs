@@ -23,6 +23,8 @@ pub const MESSAGE_FRAGMENTS_MAX: u32 = 1024;
 /// Bytes of the HTTP head of a handshake.
 pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 pub const HANDSHAKE_HEADERS_MAX: usize = 100;
+/// Bytes of the PROXY protocol's header, which is recommended to fit the smallest segment.
+pub const PROXY_HEADER_BYTES_MAX: usize = 536;
 /// Subprotocols that a client may offer.
 pub const HANDSHAKE_SUBPROTOCOLS_MAX: usize = 32;
 

@@ -6,4 +6,6 @@ pub mod dense;
 pub mod lifecycle;
 pub mod limits;
 pub mod logged;
+pub mod network;
+pub mod origin;
 pub mod slab;

@@ -1,15 +1,20 @@
 //! Values that are fine alone but not together.
 
 use super::error::ConfigError;
-use super::{Config, Loaded};
+use super::{Config, Loaded, ProxyProtocol};
 use crate::base::limits::PUBLISHED_EVENT_BYTES_MAX;
 
 /// Room beside the largest event for its envelope and for control messages.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
 pub fn cross_check(loaded: &Loaded) -> Result<(), ConfigError> {
-    let checks =
-        [listeners_differ, largest_event_fits, heartbeat_before_idle, bytes_hold_a_message];
+    let checks = [
+        listeners_differ,
+        largest_event_fits,
+        heartbeat_before_idle,
+        bytes_hold_a_message,
+        proxies_for_their_protocol,
+    ];
     match checks.iter().find_map(|check| check(&loaded.config)) {
         None => Ok(()),
         Some((keys, why)) => Err(ConfigError::Conflict(format!("{why}{}", origins(loaded, keys)))),
@@ -68,6 +73,18 @@ fn bytes_hold_a_message(config: &Config) -> Option<Problem> {
              at least {least}"
         );
         (&["limits.bytes_burst", "limits.message_bytes_max"][..], why)
+    })
+}
+
+fn proxies_for_their_protocol(config: &Config) -> Option<Problem> {
+    let stream = &config.stream;
+    let asks_nobody =
+        stream.proxy_protocol != ProxyProtocol::Off && stream.trusted_proxies.is_empty();
+    asks_nobody.then(|| {
+        let why = "`stream.proxy_protocol` is set, but `stream.trusted_proxies` names nobody who \
+                   may use it; list the proxies' addresses"
+            .to_owned();
+        (&["stream.proxy_protocol"][..], why)
     })
 }
 

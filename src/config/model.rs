@@ -11,6 +11,8 @@ use toml::{Table, Value};
 use super::error::ConfigError;
 use super::layers::Leaf;
 use crate::base::limits;
+use crate::base::network::Network;
+use crate::base::origin::AllowedOrigin;
 pub use crate::io::DriverChoice;
 
 /// Everything that can be configured; see [`super::Loaded::documented_defaults`].
@@ -34,6 +36,19 @@ pub struct Config {
 pub struct Stream {
     pub listen: SocketAddr,
     pub path: String,
+    pub allowed_origins: Vec<AllowedOrigin>,
+    pub trusted_proxies: Vec<Network>,
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// What trusted proxies put before a connection's first byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    #[default]
+    Off,
+    /// The header of the PROXY protocol, version 2.
+    V2,
 }
 
 /// The HTTP API, metrics and health.
@@ -59,6 +74,10 @@ pub struct Server {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub connections_max: usize,
+    /// Zero: no limit. The same holds for the rate.
+    pub connections_per_address_max: u32,
+    pub connects_per_address_per_second: u32,
+    pub connects_per_address_burst: u32,
     pub listen_backlog: u32,
     pub message_bytes_max: usize,
     pub subscriptions_per_connection_max: usize,
@@ -149,7 +168,13 @@ pub enum LogFormat {
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 8080).into(), path: "/ws".into() }
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            path: "/ws".into(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+        }
     }
 }
 
@@ -169,6 +194,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 100_000,
+            connections_per_address_max: 0,
+            connects_per_address_per_second: 0,
+            connects_per_address_burst: 100,
             listen_backlog: 4_096,
             message_bytes_max: limits::CLIENT_MESSAGE_BYTES_MAX,
             subscriptions_per_connection_max: limits::SUBSCRIPTIONS_PER_CONNECTION_MAX,

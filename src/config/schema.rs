@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use toml::Value;
 
 use crate::base::limits;
+use crate::base::network::Network;
+use crate::base::origin::AllowedOrigin;
 
 /// What values a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +24,17 @@ pub enum Kind {
     /// Some text of at most 255 characters.
     Text,
     LogFilter,
+    /// Any number of such values; as text, with commas between them.
+    List(Item),
     /// From any text to one of these.
     Map(&'static [&'static str]),
+}
+
+/// What stands in a list.
+#[derive(Clone, Copy, Debug)]
+pub enum Item {
+    Origin,
+    Network,
 }
 
 #[derive(Debug)]
@@ -62,6 +73,21 @@ pub const KEYS: &[Key] = &[
     ),
     key("stream.path", Kind::UrlPath, "The path of the WebSocket endpoint."),
     key(
+        "stream.allowed_origins",
+        Kind::List(Item::Origin),
+        "Origins of web pages that may connect, beside those of the host that the request names.",
+    ),
+    key(
+        "stream.trusted_proxies",
+        Kind::List(Item::Network),
+        "Proxies whose X-Forwarded-For and PROXY header tell a client's address.",
+    ),
+    key(
+        "stream.proxy_protocol",
+        Kind::Choice(&["off", "v2"]),
+        "What trusted proxies begin each connection with; v2 is required of them once it is set.",
+    ),
+    key(
         "control.listen",
         Kind::Address,
         "Where the HTTP API, webhooks, health and metrics are served; port 0 takes any free port.",
@@ -79,6 +105,21 @@ pub const KEYS: &[Key] = &[
         "How long a stopping server waits for what is queued to be sent.",
     ),
     key("limits.connections_max", integer(1, 10_000_000), "Connections of all shards together."),
+    key(
+        "limits.connections_per_address_max",
+        integer(0, 10_000_000),
+        "Connections from one IPv4 address or IPv6 /64, trusted proxies excepted; 0 is no limit.",
+    ),
+    key(
+        "limits.connects_per_address_per_second",
+        integer(0, 1_000_000),
+        "New connections from one IPv4 address or IPv6 /64, on average; 0 is no limit.",
+    ),
+    key(
+        "limits.connects_per_address_burst",
+        integer(1, 1_000_000),
+        "New connections from one IPv4 address or IPv6 /64 at once.",
+    ),
     key(
         "limits.listen_backlog",
         integer(1, 65_535),
@@ -276,6 +317,7 @@ impl Kind {
                 "a path such as \"/ws\": it begins with / and has no ?, # or space".into()
             }
             Self::Text => "a text of 1 to 255 characters".into(),
+            Self::List(item) => format!("a list of {}", item.allowed()),
             Self::LogFilter => "off, error, warn, info, debug, trace or a list of \
                                 module=level, such as \"info,alarmcast=debug\""
                 .into(),
@@ -296,6 +338,9 @@ impl Kind {
                 !text.is_empty() && text.chars().count() <= 255 && !text.contains(char::is_control)
             }
             (Self::LogFilter, Value::String(text)) => is_log_filter(text),
+            (Self::List(item), Value::Array(values)) => {
+                values.iter().all(|value| value.as_str().is_some_and(|text| item.accepts(text)))
+            }
             _ => false,
         }
     }
@@ -305,9 +350,35 @@ impl Kind {
         let parsed = match self {
             Self::Boolean => text.parse().ok().map(Value::Boolean),
             Self::Integer { .. } => text.replace('_', "").parse().ok().map(Value::Integer),
+            Self::List(_) => {
+                let values = text.split(',').map(str::trim).filter(|value| !value.is_empty());
+                Some(Value::Array(values.map(Value::from).collect()))
+            }
             _ => None,
         };
         parsed.unwrap_or_else(|| Value::String(text.into()))
+    }
+}
+
+impl Item {
+    fn allowed(self) -> &'static str {
+        match self {
+            Self::Origin => {
+                "origins: scheme, host and port where it is not the scheme's own, such as \
+                 [\"https://ops.example.com\", \"http://localhost:3000\"], without a path; \"*\" \
+                 is every origin but \"null\""
+            }
+            Self::Network => {
+                "IP addresses and ranges, such as [\"127.0.0.1\", \"10.0.0.0/8\", \"2001:db8::/32\"]"
+            }
+        }
+    }
+
+    fn accepts(self, text: &str) -> bool {
+        match self {
+            Self::Origin => text.parse::<AllowedOrigin>().is_ok(),
+            Self::Network => text.parse::<Network>().is_ok(),
+        }
     }
 }
 

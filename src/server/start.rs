@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::base::clock::Clock;
 use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::base::limits;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ProxyProtocol};
 use crate::control;
 use crate::hub::{Hub, HubSettings};
 use crate::io::epoll::EpollDriver;
@@ -28,7 +28,10 @@ use crate::server::{Error, Server, Stopper};
 use crate::session::Timing;
 use crate::session::rate::Rate;
 use crate::shard::stats::ShardStats;
-use crate::shard::{Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings};
+use crate::shard::{
+    AddressLimits, AddressQuota, Admission, Handle, Inbox, Intake, Links, Settings, Shard,
+    StreamHandler, StreamSettings,
+};
 use crate::stream::history;
 use crate::ws;
 
@@ -333,6 +336,7 @@ fn shard_settings(
     Settings {
         sockets_max: driver.sockets_max,
         connections_max: limits.connections_max,
+        admission: admission(config),
         accepts: driver.accepts as u32,
         outbox: queue::Limits {
             messages_max: limits.outbox_messages_max,
@@ -380,10 +384,25 @@ fn hub_settings(config: &Config, epoch: &str) -> HubSettings {
     }
 }
 
+fn admission(config: &Config) -> Admission {
+    let (stream, limits) = (&config.stream, &config.limits);
+    let rate = Rate {
+        per_second: limits.connects_per_address_per_second,
+        burst: limits.connects_per_address_burst,
+    };
+    let quota = AddressQuota { connections_max: limits.connections_per_address_max, rate };
+    Admission {
+        limits: AddressLimits::new(quota, limits.connections_max).map(Arc::new),
+        trusted_proxies: stream.trusted_proxies.clone().into(),
+        expects_proxy_header: stream.proxy_protocol == ProxyProtocol::V2,
+    }
+}
+
 fn stream_settings(config: &Config, epoch: String) -> StreamSettings {
     let limits = &config.limits;
     StreamSettings {
         path: config.stream.path.clone(),
+        allowed_origins: config.stream.allowed_origins.clone(),
         epoch,
         message_bytes_max: limits.message_bytes_max,
         subscriptions_max: limits.subscriptions_per_connection_max,

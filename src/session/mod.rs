@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod deadlines;
+mod proxy;
 pub mod rate;
 
 #[cfg(test)]
@@ -11,7 +12,10 @@ mod tests;
 
 pub use deadlines::{Timeout, Timing};
 
+use std::net::IpAddr;
+
 use deadlines::Deadlines;
+use proxy::{ProxyHeader, ProxyProgress};
 
 use crate::base::clock::Instant;
 use crate::ws::{Decoder, Handshake, Incoming, Limits, Progress, Refusal, Request, Violation};
@@ -27,6 +31,8 @@ pub struct Session {
 
 #[derive(Debug)]
 enum Phase {
+    /// Before the handshake, where a trusted proxy connects.
+    ProxyHeader(Box<ProxyHeader>),
     Handshake(Box<Handshake>),
     Open,
     /// Our close frame is queued or sent; waiting for the peer's.
@@ -38,6 +44,10 @@ enum Phase {
 /// What received bytes amount to.
 #[derive(Debug)]
 pub enum Input<'a> {
+    /// The proxy's header is complete: whom it connects, or none where it speaks for itself.
+    Proxied(Option<IpAddr>),
+    /// The connection does not begin with the header that it must begin with.
+    NotProxied(Refusal),
     /// A complete, valid upgrade request; to be answered by [`Session::open`] or
     /// [`Session::end`].
     Upgrade(Box<Request>),
@@ -61,11 +71,20 @@ pub enum Input<'a> {
 impl Session {
     /// A connection that was just accepted.
     pub fn new(limits: Limits, now: Instant, timing: &Timing) -> Self {
+        Self::begin(Phase::Handshake(Box::new(Handshake::new())), limits, now, timing)
+    }
+
+    fn begin(phase: Phase, limits: Limits, now: Instant, timing: &Timing) -> Self {
         Self {
-            phase: Phase::Handshake(Box::new(Handshake::new())),
+            phase,
             decoder: Decoder::new(limits),
             deadlines: Deadlines::for_handshake(now, timing),
         }
+    }
+
+    /// A connection that was just accepted, and must begin with a proxy's header.
+    pub fn behind_proxy(limits: Limits, now: Instant, timing: &Timing) -> Self {
+        Self::begin(Phase::ProxyHeader(Box::default()), limits, now, timing)
     }
 
     /// Takes received bytes off the front of `input` until they amount to something;
@@ -77,6 +96,11 @@ impl Session {
     ) -> Option<Input<'s>> {
         match &mut self.phase {
             _ if input.is_empty() => None,
+            Phase::ProxyHeader(header) => {
+                let (used, progress) = header.feed(input);
+                *input = &mut std::mem::take(input)[used..];
+                self.take_proxy_progress(progress)
+            }
             Phase::Handshake(handshake) => {
                 let (used, progress) = handshake.feed(input);
                 *input = &mut std::mem::take(input)[used..];
@@ -87,6 +111,21 @@ impl Session {
             Phase::Ended => {
                 *input = &mut [];
                 None
+            }
+        }
+    }
+
+    fn take_proxy_progress(&mut self, progress: ProxyProgress) -> Option<Input<'static>> {
+        match progress {
+            ProxyProgress::NeedMore => None,
+            ProxyProgress::Complete(client) => {
+                self.phase = Phase::Handshake(Box::new(Handshake::new()));
+                Some(Input::Proxied(client))
+            }
+            ProxyProgress::Malformed(reason) => {
+                const BAD_REQUEST: u16 = 400;
+                self.end();
+                Some(Input::NotProxied(Refusal::new(BAD_REQUEST, reason)))
             }
         }
     }
@@ -180,7 +219,7 @@ impl Session {
     }
 
     pub fn is_handshaking(&self) -> bool {
-        matches!(self.phase, Phase::Handshake(_))
+        matches!(self.phase, Phase::Handshake(_) | Phase::ProxyHeader(_))
     }
 
     pub fn is_open(&self) -> bool {

@@ -45,6 +45,8 @@ fn feed(session: &mut Session, bytes: &[u8]) -> Vec<String> {
     while let Some(next) = session.poll_input(&mut input, &mut 0) {
         let is_upgrade = matches!(next, Input::Upgrade(_));
         seen.push(match next {
+            Input::Proxied(client) => format!("proxied {client:?}"),
+            Input::NotProxied(refusal) => format!("not proxied {}", refusal.status),
             Input::Upgrade(_) => "upgrade".to_owned(),
             Input::Refused(refusal) => format!("refused {}", refusal.status),
             Input::Text(text) => format!("text {text}"),
@@ -72,6 +74,22 @@ fn frames_behind_the_handshake_in_one_segment_are_not_lost() {
     let mut session = accepted();
     let segment = [REQUEST, &masked(0x81, b"first"), &masked(0x81, b"second")].concat();
     assert_eq!(feed(&mut session, &segment), ["upgrade", "text first", "text second"]);
+}
+
+#[test]
+fn a_proxys_header_comes_before_the_handshake_and_shares_its_deadline() {
+    let limits = Limits { message_bytes_max: 1024, fragments_max: 8 };
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x07\x0a\0\0\x01\x12\x34\0\x50";
+    let mut session = Session::behind_proxy(limits, at(0), &TIMING);
+    let segment = [header, REQUEST, &masked(0x81, b"first")].concat();
+    let seen = feed(&mut session, &segment);
+    assert_eq!(seen, ["proxied Some(10.0.0.7)", "upgrade", "text first"]);
+    let mut session = Session::behind_proxy(limits, at(0), &TIMING);
+    assert!(feed(&mut session, &header[..20]).is_empty() && session.is_handshaking());
+    assert_eq!(timeouts(&mut session, at(10)), [Timeout::Handshake]);
+    let mut session = Session::behind_proxy(limits, at(0), &TIMING);
+    assert_eq!(feed(&mut session, REQUEST), ["not proxied 400"]);
+    assert!(session.is_ended() && feed(&mut session, REQUEST).is_empty());
 }
 
 #[test]

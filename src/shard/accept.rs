@@ -2,6 +2,7 @@
 //! descriptors are exhausted.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,6 @@ use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::errno::Failure;
 use crate::io::{Driver, Kind, Op, Outcome, Socket};
-use crate::session::Session;
 use crate::shard::connection::Connection;
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
@@ -66,7 +66,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn handle_accept(&mut self, slot: u32, outcome: Outcome, now: Instant) {
         self.accepts.armed[slot as usize] = false;
         match outcome {
-            Outcome::Accepted { socket, .. } => self.admit_socket(socket, now),
+            Outcome::Accepted { socket, peer } => self.admit_socket(socket, peer, now),
             Outcome::Failed { error, .. } => self.handle_accept_error(&error, now),
             other => debug_assert!(false, "not an accept's outcome: {other:?}"),
         }
@@ -85,36 +85,68 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.accepts.retry_at = Some(now + RETRY_PAUSE);
     }
 
-    fn admit_socket(&mut self, socket: Socket, now: Instant) {
-        let session = Session::new(self.settings.message, now, &self.settings.timing);
-        let held: u64 = self.settings.all_stats.iter().map(|stats| stats.sockets_admitted()).sum();
-        // The last slots are for telling clients that there is no room, instead of leaving them
-        // in the backlog of a listener that nobody accepts from.
-        let told_at_once = (self.settings.sockets_max / 8).min(TOLD_AT_ONCE_MAX) as usize;
-        let slots = self.settings.sockets_max as usize - told_at_once;
-        let is_refused =
-            held >= self.settings.connections_max as u64 || self.connections.len() >= slots;
-        let connection = Connection { is_refused, ..Connection::new(socket, session, now) };
-        let Ok(key) = self.connections.insert(connection) else {
-            // Not reached: no more accepts are outstanding than slots are free.
-            self.push(Kind::Close, Key { slot: u32::MAX, generation: 0 }, Op::Close(socket));
-            return;
+    fn admit_socket(&mut self, socket: Socket, peer: SocketAddr, now: Instant) {
+        let mut peer = self.settings.admission.peer(peer.ip());
+        let is_full = self.is_full();
+        let claimed = match is_full || self.drain.is_draining() {
+            true => Ok(()),
+            false => self.claim_place(&mut peer, now),
+        };
+        if claimed.is_err() && !self.may_tell_more() {
+            return self.turn_away(socket);
+        }
+        let is_refused = is_full || claimed.is_err();
+        let session = self.session_of(&peer, now);
+        let connection = Connection { is_refused, ..Connection::new(socket, session, peer, now) };
+        let key = match self.connections.insert(connection) {
+            Ok(key) => key,
+            Err(connection) => {
+                // Not reached: no more accepts are outstanding than slots are free.
+                self.settings.admission.release(&connection.peer);
+                return self.turn_away(socket);
+            }
         };
         self.links.stats.sockets_active.add(1);
         self.links.stats.sockets_refused.add(u64::from(is_refused));
         self.start_receiving(key);
         if self.drain.is_draining() {
             self.refuse(key, "the server is shutting down; try again later", now);
-        } else if is_refused {
+        } else if is_full {
             self.links.stats.connections_refused.add(1);
             self.refuse(
                 key,
                 "the server holds as many connections as it may; try again later",
                 now,
             );
+        } else if let Err(refusal) = claimed {
+            self.answer_refusal(key, &refusal, now);
         } else {
             self.schedule(key);
         }
+    }
+
+    /// Whether all shards together, or this one but for its last slots, hold what they may.
+    fn is_full(&self) -> bool {
+        let held: u64 = self.settings.all_stats.iter().map(|stats| stats.sockets_admitted()).sum();
+        let slots = (self.settings.sockets_max - self.told_at_once_max()) as usize;
+        held >= self.settings.connections_max as u64 || self.connections.len() >= slots
+    }
+
+    /// Whether a client of an address at its limit is still told so. Those who are being told
+    /// hold slots, and one address must not take the slots of all others.
+    pub(super) fn may_tell_more(&self) -> bool {
+        self.links.stats.sockets_refused.get() < u64::from(self.told_at_once_max())
+    }
+
+    /// The last slots are for telling clients that there is no room, instead of leaving them
+    /// in the backlog of a listener that nobody accepts from.
+    fn told_at_once_max(&self) -> u32 {
+        (self.settings.sockets_max / 8).min(TOLD_AT_ONCE_MAX)
+    }
+
+    /// Closes a socket that was given no slot.
+    fn turn_away(&mut self, socket: Socket) {
+        self.push(Kind::Close, Key { slot: u32::MAX, generation: 0 }, Op::Close(socket));
     }
 
     /// Ends a connection that is not open yet with a 503, without waiting for its request.

@@ -6,6 +6,7 @@ use crate::base::clock::Instant;
 use crate::io::Socket;
 use crate::queue::{FrameId, Outbox};
 use crate::session::Session;
+use crate::shard::admission::Peer;
 use crate::shard::pools::Gathered;
 
 /// Everything a shard keeps of a connection. The parts that only a busy connection needs
@@ -14,6 +15,7 @@ use crate::shard::pools::Gathered;
 pub(super) struct Connection {
     pub socket: Socket,
     pub session: Session,
+    pub peer: Peer,
     /// There while something waits.
     pub outbox: Option<Box<Outbox>>,
     /// What the send in flight carries.
@@ -40,7 +42,7 @@ pub(super) struct Connection {
 }
 
 /// Every connection has its own, idle or not.
-const _: () = assert!(size_of::<Connection>() <= 96);
+const _: () = assert!(size_of::<Connection>() <= 120);
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,10 +69,11 @@ pub(super) enum InFlight {
 }
 
 impl Connection {
-    pub fn new(socket: Socket, session: Session, now: Instant) -> Self {
+    pub fn new(socket: Socket, session: Session, peer: Peer, now: Instant) -> Self {
         Self {
             socket,
             session,
+            peer,
             outbox: None,
             in_flight: InFlight::Nothing,
             accepted_at: now,

@@ -16,6 +16,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// If the bookkeeping is wrong.
     pub fn invariants(&self) {
         let stats = &self.links.stats;
+        let mut counted = 0_u64;
         let (mut open, mut refused, mut waiting_bytes) = (0_u64, 0_u64, 0_u64);
         let (mut references, mut dirty, mut urgent, mut partial_bytes) = (0, 0, 0, 0);
         let mut gathered = HashSet::new();
@@ -39,6 +40,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 let is_served = connection.is_sending || is_listed;
                 assert!(!waits || is_served, "forgotten: {key:?}: {connection:?}");
             }
+            counted += u64::from(connection.peer.is_counted);
             open += u64::from(connection.is_open);
             refused += u64::from(connection.is_refused);
             waiting_bytes += outbox.map_or(0, |outbox| outbox.bytes() as u64);
@@ -47,6 +49,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             dirty += usize::from(connection.is_dirty);
             urgent += usize::from(connection.is_dirty_urgent);
         }
+        self.assert_places_taken(counted);
         let is_live = |key: &&_| self.connections.get(**key).is_some();
         assert_eq!(self.dirty.iter().filter(is_live).count(), dirty);
         assert_eq!(self.dirty_urgent.iter().filter(is_live).count(), urgent);
@@ -60,6 +63,17 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         assert_eq!(stats.connections_opened.get() - stats.connections_closed.get(), open);
         let subscriptions = stats.subscriptions_added.get() - stats.subscriptions_removed.get();
         assert_eq!(stats.subscriptions_active.get(), subscriptions);
+    }
+
+    /// What is counted by address is what is held, by this shard where it is the only one.
+    fn assert_places_taken(&self, counted: u64) {
+        let Some(limits) = self.settings.admission.limits.as_deref() else {
+            return assert_eq!(counted, 0);
+        };
+        let is_alone = self.settings.all_stats.len() == 1;
+        for taken in limits.places_taken().into_iter().filter(|_| limits.counts_places()) {
+            assert!(taken == counted || (taken > counted && !is_alone), "{taken} for {counted}");
+        }
     }
 
     /// Frames that wait or are in flight, however many connections each is for.

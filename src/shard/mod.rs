@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod addresses;
+mod admission;
 mod close;
 mod connection;
 mod deliver;
@@ -16,6 +18,7 @@ mod inbox;
 mod intake;
 mod invariants;
 mod negotiation;
+mod origins;
 mod pools;
 mod receive;
 mod settings;
@@ -25,6 +28,8 @@ mod subscriptions;
 mod timers;
 mod turn;
 
+pub use addresses::{AddressLimits, AddressQuota, AtLimit, ClientAddress};
+pub use admission::Admission;
 pub use handler::{Close, Handler, Message, Replies};
 pub use inbox::{Handle, Inbox, Request};
 pub use settings::{Intake, Settings};

@@ -1,6 +1,7 @@
 //! The way in: received bytes to messages, messages to the handler.
 
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::ws::Request;
 enum Reaction {
     /// The handler answered into `replies`.
     Replied,
+    Proxied(Option<IpAddr>),
     Upgrade(Box<Request>),
     Refuse(crate::ws::Refusal),
     Pong(Bytes),
@@ -150,6 +152,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let message = match polled? {
             Input::Text(text) => Message::Text(text),
             Input::Binary(bytes) => Message::Binary(bytes),
+            Input::Proxied(client) => return Some(Reaction::Proxied(client)),
+            Input::NotProxied(refusal) => {
+                links.stats.proxy_headers_refused.add(1);
+                return Some(Reaction::Refuse(refusal));
+            }
             Input::Upgrade(request) => return Some(Reaction::Upgrade(request)),
             Input::Refused(refusal) => return Some(Reaction::Refuse(refusal)),
             Input::Ping(payload) => {
@@ -181,6 +188,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn react(&mut self, key: Key, reaction: Reaction, replies: &mut Replies, now: Instant) {
         match reaction {
             Reaction::Replied => self.take_replies(key, replies, now),
+            Reaction::Proxied(client) => self.take_proxied(key, client, now),
             Reaction::Upgrade(request) => self.upgrade(key, &request, replies, now),
             Reaction::Refuse(refusal) => self.answer_refusal(key, &refusal, now),
             Reaction::Pong(pong) => self.queue_pong(key, pong, now),
@@ -195,6 +203,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn upgrade(&mut self, key: Key, request: &Request, replies: &mut Replies, now: Instant) {
         if self.drain.is_draining() {
             return self.refuse(key, "the server is shutting down; try again later", now);
+        }
+        if !self.take_forwarded(key, request, now) {
+            return;
         }
         let subprotocol = match self.handler.admit(key, request) {
             Ok(subprotocol) => subprotocol,

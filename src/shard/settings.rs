@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crate::queue;
 use crate::session::Timing;
 use crate::session::rate::Rate;
+use crate::shard::admission::Admission;
 use crate::shard::stats::ShardStats;
 use crate::ws;
 
@@ -13,6 +14,7 @@ pub struct Settings {
     pub sockets_max: u32,
     /// Connections that all shards together may hold.
     pub connections_max: usize,
+    pub admission: Admission,
     /// Accepts that are kept outstanding.
     pub accepts: u32,
     pub outbox: queue::Limits,

@@ -73,6 +73,16 @@ pub struct Cells {
     pub handshakes_timed_out: Cell,
     /// Sockets refused because all slots were taken.
     pub connections_refused: Cell,
+    /// Of one address, above what it may hold.
+    pub addresses_full: Cell,
+    /// Of one address, sooner than it may.
+    pub addresses_too_fast: Cell,
+    /// Handshakes refused for their `Origin`.
+    pub origins_foreign: Cell,
+    pub origins_null: Cell,
+    pub origins_malformed: Cell,
+    /// Connections of trusted proxies without the PROXY header that was expected.
+    pub proxy_headers_refused: Cell,
     /// Connections ended for breaking RFC 6455 (1002, 1003, 1007, 1009).
     pub protocol_errors: Cell,
     /// Connections lost without a close handshake.

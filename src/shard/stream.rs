@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::base::clock::{Clock, Instant};
 use crate::base::dense;
+use crate::base::origin::AllowedOrigin;
 use crate::base::slab::Key;
 use crate::event::Priority;
 use crate::filter::{Filter, FilterSpec, Index};
@@ -23,6 +24,7 @@ use crate::session::rate::{Bucket, Buckets, Ledger, Rate};
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::intake::flooding;
 use crate::shard::negotiation::{Negotiated, negotiate};
+use crate::shard::origins::{OriginFault, judge_origin};
 use crate::shard::stats::{Excess, ShardStats};
 use crate::shard::subscriptions::Subscriptions;
 use crate::ws::{Refusal, Request};
@@ -32,6 +34,8 @@ use crate::ws::{Refusal, Request};
 pub struct StreamSettings {
     /// Where clients connect: `/ws`.
     pub path: String,
+    /// Pages that may connect beside those of the own host.
+    pub allowed_origins: Vec<AllowedOrigin>,
     pub epoch: String,
     pub message_bytes_max: usize,
     pub subscriptions_max: usize,
@@ -140,6 +144,18 @@ impl StreamHandler {
             // there is nothing to mark.
             ClientMessage::Ack { .. } => Ok(None),
         }
+    }
+
+    fn check_origin(&self, request: &Request) -> Result<(), Refusal> {
+        judge_origin(&self.settings.allowed_origins, &request.headers).map_err(|fault| {
+            let cell = match fault {
+                OriginFault::Foreign => &self.stats.origins_foreign,
+                OriginFault::Null => &self.stats.origins_null,
+                OriginFault::Malformed => &self.stats.origins_malformed,
+            };
+            cell.add(1);
+            fault.refusal()
+        })
     }
 
     /// Takes a message from its connection's rate, or says what becomes of it.
@@ -252,6 +268,7 @@ impl Handler for StreamHandler {
         if request.path != self.settings.path {
             return Err(Refusal::new(NOT_FOUND, "there is no stream at this path; try /ws"));
         }
+        self.check_origin(request)?;
         let Negotiated { encoding, subprotocol, is_by_name } = negotiate(request)?;
         let slot = key.slot as usize;
         dense::reach(&mut self.encodings, slot, Encoding::default);

@@ -297,6 +297,7 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
         backlog_bytes_max: usize::MAX,
         send_bytes_max: 8 * 1024,
         message: ws::Limits::default(),
+        admission: Admission::default(),
         intake: Intake::UNLIMITED,
         timing: Timing {
             handshake: long,
@@ -320,6 +321,7 @@ fn stream_settings() -> StreamSettings {
     let unlimited = Rate::UNLIMITED;
     StreamSettings {
         path: "/ws".to_owned(),
+        allowed_origins: Vec::new(),
         epoch: "test".to_owned(),
         message_bytes_max: 64 * 1024,
         subscriptions_max: 4,

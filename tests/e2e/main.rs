@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod alertmanager;
 mod broadcast;
 mod cli;
@@ -30,6 +31,8 @@ mod lifecycle;
 mod messages;
 mod metrics;
 mod mixed_session;
+mod origins;
+mod proxies;
 mod rates;
 mod segments;
 mod shedding;

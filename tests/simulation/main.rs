@@ -1,6 +1,7 @@
 //! Shards on a simulated network, in virtual time: every fault on demand, every run the same
 //! for its seed.
 
+mod addresses;
 mod admission;
 mod churn;
 mod client;

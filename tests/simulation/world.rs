@@ -14,7 +14,8 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Handle, Handler, Inbox, Intake, Links, Request, Settings, Shard, StreamHandler, StreamSettings,
+    Admission, Handle, Handler, Inbox, Intake, Links, Request, Settings, Shard, StreamHandler,
+    StreamSettings,
 };
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
@@ -90,6 +91,7 @@ pub fn settings() -> Settings {
         backlog_bytes_max: usize::MAX,
         sockets_max: 64,
         connections_max: 48,
+        admission: Admission::default(),
         accepts: 4,
         outbox: Limits { messages_max: 1000, bytes_max: 1024 * 1024 },
         send_bytes_max: 8 * 1024,
@@ -116,6 +118,7 @@ fn stream_settings() -> StreamSettings {
     let unlimited = Rate::UNLIMITED;
     StreamSettings {
         path: "/ws".to_owned(),
+        allowed_origins: Vec::new(),
         epoch: "sim".to_owned(),
         message_bytes_max: 16 * 1024,
         subscriptions_max: SUBSCRIPTIONS_MAX,
@@ -148,6 +151,12 @@ impl<H: Handler> World<H> {
     /// A connection on which nothing was said yet.
     pub fn connect(&self) -> Client {
         Client::new(self.net.connect(self.listener))
+    }
+
+    /// A connection from this address on which nothing was said yet.
+    pub fn connect_from(&self, address: &str) -> Client {
+        let address = address.parse().expect("an address");
+        Client::new(self.net.connect_from(self.listener, Some(address)))
     }
 
     /// A connection with its request sent.

@@ -17,10 +17,16 @@ const QUANTILES: &[f64] = &[0.5, 0.9, 0.99, 0.999, 1.0];
 type CellOf = fn(&Cells) -> &Cell;
 
 /// Why connections end otherwise than they should, as a label and the cell that counts it.
-const CONNECTION_ERRORS: [(&str, CellOf); 16] = [
+const CONNECTION_ERRORS: [(&str, CellOf); 22] = [
     ("handshake_refused", |cells| &cells.handshakes_refused),
     ("handshake_timeout", |cells| &cells.handshakes_timed_out),
     ("too_many_connections", |cells| &cells.connections_refused),
+    ("address_connections", |cells| &cells.addresses_full),
+    ("address_rate", |cells| &cells.addresses_too_fast),
+    ("origin_foreign", |cells| &cells.origins_foreign),
+    ("origin_null", |cells| &cells.origins_null),
+    ("origin_malformed", |cells| &cells.origins_malformed),
+    ("proxy_header", |cells| &cells.proxy_headers_refused),
     ("accept", |cells| &cells.accept_errors),
     ("protocol", |cells| &cells.protocol_errors),
     ("reset", |cells| &cells.connections_reset),

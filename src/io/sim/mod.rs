@@ -13,6 +13,7 @@ mod pipe;
 mod random;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -110,9 +111,14 @@ impl SimNet {
         SimDriver::new(Rc::clone(&self.0), config)
     }
 
-    /// Connects without waiting to be accepted.
+    /// Connects without waiting to be accepted, from an address of its own.
     pub fn connect(&self, listener: SimListener) -> SimClient {
-        let link = self.0.borrow_mut().connect(listener);
+        self.connect_from(listener, None)
+    }
+
+    /// As [`Self::connect`], from this address.
+    pub fn connect_from(&self, listener: SimListener, from: Option<IpAddr>) -> SimClient {
+        let link = self.0.borrow_mut().connect(listener, from);
         SimClient::new(Rc::clone(&self.0), link)
     }
 }

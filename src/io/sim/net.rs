@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 
 use super::pipe::Pipe;
@@ -58,14 +58,14 @@ impl Net {
     }
 
     /// A new connection, waiting to be accepted; reset at once where nobody listens.
-    pub fn connect(&mut self, listener: SimListener) -> LinkId {
+    pub fn connect(&mut self, listener: SimListener, from: Option<IpAddr>) -> LinkId {
         let id = LinkId(self.links_made);
         self.links_made += 1;
         let bytes_max = self.faults.socket_buffer_bytes;
         let mut link = Link {
             to_server: Pipe::new(bytes_max),
             to_client: Pipe::new(bytes_max),
-            peer: peer_of(id),
+            peer: from.map_or_else(|| peer_of(id), |from| SocketAddr::new(from, 40_000)),
             listener,
             reset: false,
             server_shut: false,

@@ -38,6 +38,15 @@ impl Raw {
         Self::over(TcpStream::connect(addr).expect("the server listens"))
     }
 
+    /// From this address, such as 127.0.0.2: all of 127.0.0.0/8 is this machine.
+    #[track_caller]
+    pub fn connect_from(address: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("an address of this machine");
+        socket.connect(&addr.into()).expect("the server listens");
+        Self::over(socket.into())
+    }
+
     /// With a receive buffer as small as the kernel makes one, so that it is soon full.
     #[track_caller]
     pub fn connect_with_little_room(addr: SocketAddr) -> Self {
@@ -68,6 +77,20 @@ impl Raw {
         String::from_utf8(answer).expect("an answer in UTF-8")
     }
 
+    /// The status of the answer to a handshake, and its head. After an upgrade the connection
+    /// goes on, behind its welcome; after a refusal it is at its end.
+    #[track_caller]
+    pub fn answer(&mut self) -> (u16, String) {
+        let head = self.read_head();
+        let status = head.get(9..12).and_then(|digits| digits.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("{head}"));
+        if status == 101 {
+            assert_eq!(self.message()["type"], "welcome");
+            return (status, head);
+        }
+        (status, head + &self.read_to_end())
+    }
+
     /// Shakes hands and reads the welcome.
     #[track_caller]
     pub fn upgrade(mut self) -> Self {
@@ -87,16 +110,21 @@ impl Raw {
     /// Reads the answer to the upgrade, and the welcome.
     #[track_caller]
     pub fn read_upgrade(&mut self) {
+        let head = self.read_head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let welcome = self.message();
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+    }
+
+    #[track_caller]
+    fn read_head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             self.frames.get_mut().read_exact(&mut byte).expect("an answer to the upgrade");
             head.push(byte[0]);
         }
-        let head = String::from_utf8(head).expect("a head in ASCII");
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let welcome = self.message();
-        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        String::from_utf8(head).expect("a head in ASCII")
     }
 
     pub fn send(&mut self, message: &Value) {
