@@ -166,11 +166,13 @@ fn the_event_of_the_curl_example_is_taken() {
 }
 
 #[test]
-fn both_configuration_examples_are_accepted() {
-    let file = scratch("readme-alarmcast.toml");
-    fs::write(&file, snippet("toml")).expect("a file can be written");
-    let check = alarmcast().args(["config", "check"]).arg(&file).output();
-    assert!(check.expect("the program starts").status.success());
+fn every_configuration_example_is_accepted() {
+    for example in snippets("toml") {
+        let file = scratch("readme-alarmcast.toml");
+        fs::write(&file, example).expect("a file can be written");
+        let check = alarmcast().args(["config", "check"]).arg(&file).output();
+        assert!(check.expect("the program starts").status.success(), "{example}");
+    }
 
     let file = scratch("readme-alertmanager.yml");
     fs::write(&file, snippet("yaml")).expect("a file can be written");
