@@ -10,6 +10,8 @@ pub struct Cores {
     /// Lists as taskset(1) takes them; absent when there are not enough cores to divide.
     divided: Option<(String, String)>,
     count: usize,
+    /// Both go before everything else on the machine.
+    is_realtime: bool,
 }
 
 impl Cores {
@@ -17,7 +19,7 @@ impl Cores {
     ///
     /// # Errors
     /// When the kernel does not say which those are.
-    pub fn divide(shards: u32) -> Result<Self> {
+    pub fn divide(shards: u32, is_realtime: bool) -> Result<Self> {
         let status = read("/proc/self/status")?;
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         let cores = list.and_then(|list| ids(list.trim())).ok_or("no list of allowed cores")?;
@@ -26,17 +28,23 @@ impl Cores {
             let (server, tester) = cores.split_at(shards);
             (list_of(server), list_of(tester))
         });
-        Ok(Self { divided, count: cores.len() })
+        Ok(Self { divided, count: cores.len(), is_realtime })
     }
 
     /// What to put before a server's command.
     pub fn server_prefix(&self) -> Vec<String> {
-        self.divided.iter().flat_map(|(server, _)| taskset(server)).collect()
+        self.prefix(self.divided.as_ref().map(|(server, _)| server))
     }
 
     /// What to put before the load tester's command.
     pub fn tester_prefix(&self) -> Vec<String> {
-        self.divided.iter().flat_map(|(_, tester)| taskset(tester)).collect()
+        self.prefix(self.divided.as_ref().map(|(_, tester)| tester))
+    }
+
+    fn prefix(&self, cores: Option<&String>) -> Vec<String> {
+        let realtime = self.is_realtime.then_some(["chrt", "--fifo", "5"]);
+        let taskset = cores.map(|cores| ["taskset", "--cpu-list", cores]);
+        realtime.iter().chain(&taskset).flatten().map(|word| (*word).to_owned()).collect()
     }
 }
 
@@ -117,10 +125,6 @@ fn list_of(cores: &[u32]) -> String {
     cores.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn taskset(cores: &str) -> [String; 3] {
-    ["taskset".to_owned(), "--cpu-list".to_owned(), cores.to_owned()]
-}
-
 fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
 }
@@ -134,6 +138,15 @@ mod tests {
         assert_eq!(ids("0-2,5"), Some(vec![0, 1, 2, 5]));
         assert_eq!(list_of(&[0, 1, 5]), "0,1,5");
         assert_eq!(ids("all"), None);
+    }
+
+    #[test]
+    fn a_command_is_put_on_its_cores_and_before_others() {
+        let divided = Some(("0".to_owned(), "1,2".to_owned()));
+        let cores = Cores { divided, count: 3, is_realtime: true };
+        assert_eq!(cores.server_prefix().join(" "), "chrt --fifo 5 taskset --cpu-list 0");
+        let shared = Cores { divided: None, count: 1, is_realtime: false };
+        assert!(shared.tester_prefix().is_empty());
     }
 
     #[test]

@@ -43,6 +43,10 @@ pub struct Arguments {
     /// The server that the others are compared with
     #[arg(long, value_name = "NAME", default_value = "plain-mio")]
     against: String,
+    /// Run servers and load tester before everything else on the machine (real-time priority, as
+    /// root): on a busy one, they are not kept waiting
+    #[arg(long)]
+    realtime: bool,
     /// List the servers and stop
     #[arg(long)]
     list: bool,
@@ -66,7 +70,7 @@ pub fn compare(context: &Context, arguments: &Arguments) -> Result {
     }
     let tester = ["build", "--locked", "--release", "--package", "alarmcast-loadtest", "--bins"];
     run(&mut cargo(context, &tester))?;
-    let cores = Cores::divide(arguments.shards)?;
+    let cores = Cores::divide(arguments.shards, arguments.realtime)?;
     let load = run::Load::new(arguments);
     println!("\n{load}\n{cores}\n{}\n", machine::describe());
     let mut runs: Vec<Run> = Vec::new();
