@@ -1,45 +1,12 @@
-//! What one event costs before it is queued: finding its connections among
-//! distinct filters, and encoding it.
+//! What one event costs before it is queued: finding its connections among distinct filters.
+
+mod sample;
 
 use std::hint::black_box;
 
-use alarmcast::base::clock::Instant;
-use alarmcast::event::{Event, Publish};
 use alarmcast::filter::{Filter, FilterSpec, Index};
-use alarmcast::protocol::{Encoded, Encoding, msgpack, parse_bytes, parse_msgpack};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
-
-/// A usual incident, about 1 KB on the wire.
-fn item() -> String {
-    json!({"event_type": "incident_created", "incident": {
-        "id": "019ca8e1-9f40-7000-8000-0000000000aa", "severity": "P1", "source": "prometheus",
-        "title": "Checkout is slow", "description": "p99 above 2 s for 5 minutes. ".repeat(12),
-        "affected_resources": ["checkout", "db-1"],
-        "labels": {"team": "team-7", "env": "prod", "region": "eu-1", "service": "checkout"},
-    }})
-    .to_string()
-}
-
-fn publish() -> Publish {
-    match parse_bytes(item().as_bytes(), jiff::Timestamp::UNIX_EPOCH) {
-        Ok(publish) => publish,
-        Err(error) => panic!("{error}"),
-    }
-}
-
-fn event() -> Event {
-    let Publish { payload, .. } = publish();
-    Event {
-        seq: 1,
-        message_id: uuid::Uuid::from_u128(1),
-        timestamp: jiff::Timestamp::UNIX_EPOCH,
-        priority: payload.priority(),
-        context: payload.own_context(),
-        payload,
-        accepted_at: Instant::default(),
-    }
-}
 
 const GROUPS: [u32; 4] = [1, 100, 10_000, 100_000];
 
@@ -86,7 +53,7 @@ fn patterns(group: u32) -> Value {
 }
 
 fn matching(criterion: &mut Criterion) {
-    let event = event();
+    let event = sample::event();
     type Filters = fn(u32) -> Value;
     let kinds: [(&str, Filters); 3] = [
         ("matching one percent", one_percent),
@@ -142,34 +109,5 @@ fn subscribing(criterion: &mut Criterion) {
     bench.finish();
 }
 
-fn encoding(criterion: &mut Criterion) {
-    let event = event();
-    let mut bench = criterion.benchmark_group("event");
-    for encoding in Encoding::ALL {
-        let bytes = Encoded::new(event.clone()).frame(encoding).len() as u64;
-        bench.throughput(Throughput::Bytes(bytes));
-        bench.bench_function(BenchmarkId::new("encode", encoding), |bencher| {
-            bencher.iter_batched_ref(
-                || Encoded::new(event.clone()),
-                |encoded| encoded.frame(encoding).len(),
-                BatchSize::SmallInput,
-            );
-        });
-    }
-    let item = item();
-    bench.throughput(Throughput::Bytes(item.len() as u64));
-    bench.bench_function(BenchmarkId::new("parse", Encoding::Json), |bencher| {
-        bencher
-            .iter(|| parse_bytes(black_box(item.as_bytes()), jiff::Timestamp::UNIX_EPOCH).is_ok());
-    });
-    let value: Value = serde_json::from_str(&item).unwrap_or_default();
-    let item = msgpack::to_vec(&value);
-    bench.throughput(Throughput::Bytes(item.len() as u64));
-    bench.bench_function(BenchmarkId::new("parse", Encoding::MessagePack), |bencher| {
-        bencher.iter(|| parse_msgpack(black_box(&item), jiff::Timestamp::UNIX_EPOCH).is_ok());
-    });
-    bench.finish();
-}
-
-criterion_group!(benches, matching, subscribing, encoding);
+criterion_group!(benches, matching, subscribing);
 criterion_main!(benches);

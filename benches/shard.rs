@@ -1,10 +1,9 @@
 //! What one event costs a shard on the way to its subscribers: delivery into the lanes, the
-//! flush, and the completions; and the lanes alone. On a driver that takes everything at once.
+//! flush, and the completions. On a driver that takes everything at once.
 
 use std::hint::black_box;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use alarmcast::base::clock::{Clock, Instant};
 use alarmcast::event::{Event, Publish};
 use alarmcast::io::{Completion, Completions, Driver, Op, Outcome, Socket, Token, Waker};
 use alarmcast::protocol::{Encoded, Encoding, parse_item};
-use alarmcast::queue::{Arena, Frame, Lane, Limits, Outbox};
+use alarmcast::queue::Limits;
 use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
@@ -205,27 +204,5 @@ fn deliver(c: &mut Criterion) {
     group.finish();
 }
 
-fn lanes(c: &mut Criterion) {
-    const LANES: [Lane; 5] = [Lane::Control, Lane::Critical, Lane::High, Lane::Normal, Lane::Low];
-    const FRAMES: usize = 100;
-    let limits = Limits { messages_max: 1000, bytes_max: 4 << 20 };
-    let mut arena = Arena::new();
-    let id = arena.insert(Frame { bytes: Rc::new(bytes::Bytes::new()), event: None });
-    let mut outbox = Outbox::new();
-    let mut group = c.benchmark_group("lanes");
-    group.throughput(Throughput::Elements(FRAMES as u64));
-    group.bench_function("push_and_pop", |bencher| {
-        bencher.iter(|| {
-            for number in 0..FRAMES {
-                let _ = black_box(outbox.push(LANES[number % 5], id, 1000, limits));
-            }
-            while let Some(id) = outbox.pop() {
-                black_box(id);
-            }
-        });
-    });
-    group.finish();
-}
-
-criterion_group!(benches, deliver, lanes);
+criterion_group!(benches, deliver);
 criterion_main!(benches);

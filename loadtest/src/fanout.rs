@@ -283,12 +283,14 @@ impl Times<'_> {
 
     fn server(&self, tally: &Tally) -> Option<Server> {
         let [before, idle, after] = self.samples else { return None };
-        let cpu_us = after.cpu_us.saturating_sub(idle.cpu_us) as f64;
-        let connect_us = idle.cpu_us.saturating_sub(before.cpu_us) as f64;
+        let user_us = after.user_us.saturating_sub(idle.user_us) as f64;
+        let system_us = after.system_us.saturating_sub(idle.system_us) as f64;
+        let connect_us = idle.cpu_us().saturating_sub(before.cpu_us()) as f64;
         let grown = idle.rss_bytes as f64 - before.rss_bytes as f64;
         Some(Server {
-            cpu_seconds: cpu_us / 1e6,
-            cpu_us_per_delivery: per_each(cpu_us, tally.deliveries),
+            cpu_seconds: (user_us + system_us) / 1e6,
+            cpu_us_per_delivery: per_each(user_us + system_us, tally.deliveries),
+            user_us_per_delivery: per_each(user_us, tally.deliveries),
             cpu_us_per_connect: per_each(connect_us, tally.subscribed),
             rss_bytes_before: before.rss_bytes,
             rss_bytes_idle: idle.rss_bytes,

@@ -98,6 +98,8 @@ pub struct Server {
     /// User and system time of the whole process while the events went out.
     pub cpu_seconds: f64,
     pub cpu_us_per_delivery: f64,
+    /// What of it was in user space. The kernel splits by sampling: a share, not a measurement.
+    pub user_us_per_delivery: f64,
     /// While connections were opened.
     pub cpu_us_per_connect: f64,
     pub rss_bytes_before: u64,

@@ -8,12 +8,21 @@ use crate::Error;
 /// A process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// User and system time of all threads, in µs; the kernel tells it in steps of 10 ms.
-    pub cpu_us: u64,
+    /// Time of all threads in user space, in µs; the kernel tells it in steps of 10 ms.
+    pub user_us: u64,
+    /// Time of all threads in the kernel, likewise.
+    pub system_us: u64,
     /// Memory in use, in bytes: VmRSS.
     pub rss_bytes: u64,
     /// Open descriptors. Sockets in an io_uring's own table are not among them.
     pub descriptors: u64,
+}
+
+impl Sample {
+    /// User and system time together.
+    pub fn cpu_us(&self) -> u64 {
+        self.user_us + self.system_us
+    }
 }
 
 /// Looks at a process.
@@ -28,8 +37,10 @@ pub fn sample(pid: u32) -> Result<Sample, Error> {
     let descriptors = fs::read_dir(&descriptors)
         .map_err(Error::io(format!("cannot read {}", descriptors.display())))?
         .count() as u64;
+    let (user_us, system_us) = cpu_us(&stat).ok_or_else(|| unreadable("stat"))?;
     Ok(Sample {
-        cpu_us: cpu_us(&stat).ok_or_else(|| unreadable("stat"))?,
+        user_us,
+        system_us,
         rss_bytes: rss_bytes(&status).ok_or_else(|| unreadable("status"))?,
         descriptors,
     })
@@ -44,7 +55,8 @@ fn read(pid: u32, file: &str) -> Result<String, Error> {
     fs::read_to_string(&path).map_err(Error::io(format!("cannot read {}", path.display())))
 }
 
-fn cpu_us(stat: &str) -> Option<u64> {
+/// User and system time.
+fn cpu_us(stat: &str) -> Option<(u64, u64)> {
     /// USER_HZ is 100 on every architecture that Linux shows /proc on today.
     const TICK_US: u64 = 10_000;
     /// proc_pid_stat(5): utime is field 14; field 3 is the first after the name.
@@ -54,7 +66,7 @@ fn cpu_us(stat: &str) -> Option<u64> {
     let mut times = fields.split_whitespace().skip(UTIME_AFTER_NAME);
     let user: u64 = times.next()?.parse().ok()?;
     let system: u64 = times.next()?.parse().ok()?;
-    Some((user + system) * TICK_US)
+    Some((user * TICK_US, system * TICK_US))
 }
 
 fn rss_bytes(status: &str) -> Option<u64> {
@@ -70,7 +82,7 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 12 30 0 0 20 0 5 0 1 1 1";
-        assert_eq!(cpu_us(stat), Some(420_000));
+        assert_eq!(cpu_us(stat), Some((120_000, 300_000)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod autobahn;
 mod command;
+mod compare;
 mod context;
 mod fuzz;
 mod metadata;
@@ -46,6 +47,12 @@ enum Command {
     },
     /// Install the tools and packages that the checks need, and stop.
     Tools,
+    /// Measure Alarmcast and other servers in turns under one load: CPU per delivery first.
+    ///
+    /// Builds release binaries, starts each server in turn (A B C, C B A, …), has
+    /// `alarmcast-loadtest fanout` measure it, and prints medians, each round, and ratios.
+    /// docs/BENCHMARKS.md says how to read them.
+    Compare(compare::Arguments),
     /// Run a command whose io_uring system calls all fail with EPERM.
     SeccompNoUring {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -74,6 +81,9 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(report::run(&context, &steps::choose(&only)?))
         }
         Command::Tools => tools::install_all(&Context::find(0)?).map(|()| ExitCode::SUCCESS),
+        Command::Compare(arguments) => {
+            compare::compare(&Context::find(0)?, &arguments).map(|()| ExitCode::SUCCESS)
+        }
         Command::SeccompNoUring { command } => Err(seccomp::exec_without_io_uring(&command)),
     }
 }
