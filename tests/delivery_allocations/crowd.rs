@@ -15,7 +15,7 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
+    Admission, Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
 };
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
