@@ -32,6 +32,10 @@ const WAKE: mio::Token = mio::Token(usize::MAX - 2);
 /// Receives of one socket in one wait; the others come first then.
 const RECEIVES_PER_WAIT: u32 = 4;
 
+/// Sockets that one wait goes on with; the others come first in the next one. What they all bring
+/// would else have to be in memory at once.
+const SOCKETS_PER_WAIT: usize = 256;
+
 #[derive(Debug)]
 pub struct EpollDriver {
     poll: Poll,
@@ -198,7 +202,7 @@ impl EpollDriver {
 
     /// Goes on with what is in flight on each listed socket, within its share.
     fn advance(&mut self) {
-        for _ in 0..self.work.len() {
+        for _ in 0..self.work.len().min(SOCKETS_PER_WAIT) {
             let Some(socket) = self.work.pop_front() else { return };
             self.sockets.at(socket).listed = false;
             self.send(socket);
