@@ -184,7 +184,7 @@ fn idle_bytes(filters: impl Fn(usize) -> Value) -> i64 {
 fn an_idle_connection_with_a_subscription_takes_little_memory() {
     let shared = idle_bytes(|_| json!({"severities": ["P0", "P1"]}));
     println!("{shared} bytes for each idle connection");
-    assert!(shared <= 300, "{shared} bytes with one filter for all");
+    assert!(shared <= 320, "{shared} bytes with one filter for all");
 }
 
 /// A filter of one's own is compiled, interned and indexed for one connection alone.
@@ -192,5 +192,5 @@ fn an_idle_connection_with_a_subscription_takes_little_memory() {
 fn an_idle_connection_with_a_filter_of_its_own_takes_little_more() {
     let distinct = idle_bytes(|number| json!({"labels": {"team": format!("team-{number}")}}));
     println!("{distinct} bytes for each idle connection with a filter of its own");
-    assert!(distinct <= 740, "{distinct} bytes with distinct filters");
+    assert!(distinct <= 760, "{distinct} bytes with distinct filters");
 }
