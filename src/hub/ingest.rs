@@ -1,8 +1,11 @@
 //! The bounded queue before the hub, and the publishers' way into it. Full means that
 //! a publisher is told to wait; nothing that was taken is dropped.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
@@ -13,7 +16,6 @@ use uuid::Uuid;
 use crate::base::clock::{Clock, Instant};
 use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::event::Publish;
-use crate::hub::receipt::{Answer, PublishReceipt};
 use crate::hub::stats::HubStats;
 use crate::io::Waker;
 use crate::protocol::PublishItemError;
@@ -43,19 +45,23 @@ pub enum PublishError {
     Invalid(PublishItemError),
 }
 
-/// The events of one request that go the same way, in order.
+/// Events of one request.
 #[derive(Debug)]
 pub(super) struct Batch {
+    /// Rises from one batch to the next of one publisher.
+    pub stamp: u64,
     pub events: Vec<Publish>,
+    /// So many of them are urgent. With these a batch goes the urgent way, others in it or not.
+    pub urgent: usize,
     pub accepted_at: Instant,
-    pub answer: oneshot::Sender<Answer>,
+    pub answer: oneshot::Sender<Result<Vec<Published>, PublishError>>,
 }
 
 /// One of the two ways to the hub.
 #[derive(Debug)]
 struct Way {
     /// A batch holds one event at least, so that as many batches as events suffice.
-    batches: ArrayQueue<Batch>,
+    queue: ArrayQueue<Batch>,
     /// Events that wait or are about to.
     events: AtomicUsize,
     events_max: usize,
@@ -63,7 +69,7 @@ struct Way {
 
 impl Way {
     fn new(events_max: usize) -> Self {
-        Self { batches: ArrayQueue::new(events_max), events: AtomicUsize::new(0), events_max }
+        Self { queue: ArrayQueue::new(events_max), events: AtomicUsize::new(0), events_max }
     }
 
     /// Reserves room for `count` events; the bound is strict.
@@ -78,25 +84,9 @@ impl Way {
         self.events.fetch_sub(count, Ordering::AcqRel);
     }
 
-    /// Queues events for which room was reserved; nothing where there are none.
-    fn push(
-        &self,
-        events: Vec<Publish>,
-        accepted_at: Instant,
-    ) -> Option<oneshot::Receiver<Answer>> {
-        if events.is_empty() {
-            return None;
-        }
-        let (answer, answered) = oneshot::channel();
-        let pushed = self.batches.push(Batch { events, accepted_at, answer });
+    fn push(&self, batch: Batch) {
+        let pushed = self.queue.push(batch);
         assert!(pushed.is_ok(), "room was reserved");
-        Some(answered)
-    }
-
-    fn pop(&self) -> Option<Batch> {
-        let batch = self.batches.pop()?;
-        self.give_back(batch.events.len());
-        Some(batch)
     }
 }
 
@@ -106,43 +96,65 @@ impl Way {
 pub(super) struct Ingest {
     urgent: Way,
     others: Way,
+    stamps: AtomicU64,
 }
 
 impl Ingest {
     pub fn new(events_max: usize) -> Self {
-        Self { urgent: Way::new(events_max), others: Way::new(events_max) }
+        let (urgent, others) = (Way::new(events_max), Way::new(events_max));
+        Self { urgent, others, stamps: AtomicU64::new(0) }
     }
 
+    /// The next batch with urgent events. Others in it take up room until [`Ingest::free`].
     pub fn pop_urgent(&self) -> Option<Batch> {
-        self.urgent.pop()
+        let batch = self.urgent.queue.pop()?;
+        self.urgent.give_back(batch.urgent);
+        Some(batch)
     }
 
+    /// The next batch without urgent events.
     pub fn pop_other(&self) -> Option<Batch> {
-        self.others.pop()
+        let batch = self.others.queue.pop()?;
+        self.free(batch.events.len());
+        Some(batch)
+    }
+
+    /// Gives up the room of so many events that are not urgent.
+    pub fn free(&self, events: usize) {
+        self.others.give_back(events);
     }
 
     pub fn has_urgent(&self) -> bool {
-        !self.urgent.batches.is_empty()
+        !self.urgent.queue.is_empty()
     }
 
-    pub fn has_batches(&self) -> bool {
-        self.has_urgent() || !self.others.batches.is_empty()
+    pub fn has_any(&self) -> bool {
+        self.has_urgent() || !self.others.queue.is_empty()
     }
 
-    /// Whether nothing waits, and nothing is about to be pushed for which there is room already:
-    /// a request that goes both ways is here with both parts or with none.
+    /// Whether nothing waits, and nothing is about to be pushed for which there is room already.
     pub fn is_settled(&self) -> bool {
-        [&self.urgent, &self.others].iter().all(|way| way.events.load(Ordering::Acquire) == 0)
+        let reserved = |events: &AtomicUsize| events.load(Ordering::Acquire);
+        reserved(&self.urgent.events) == 0 && reserved(&self.others.events) == 0
     }
 
     /// Throws away what waits; who published it is told so by the end of its channel.
     pub fn clear(&self) {
-        while self.pop_urgent().or_else(|| self.pop_other()).is_some() {}
+        while self.pop_urgent().is_some() || self.pop_other().is_some() {}
     }
 
     fn reserve(&self, urgent: usize, others: usize) -> Result<(), usize> {
         self.urgent.reserve(urgent)?;
         self.others.reserve(others).inspect_err(|_| self.urgent.give_back(urgent))
+    }
+
+    fn stamp(&self) -> u64 {
+        self.stamps.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Queues a batch for which room was reserved.
+    fn push(&self, batch: Batch) {
+        if batch.urgent > 0 { self.urgent.push(batch) } else { self.others.push(batch) }
     }
 }
 
@@ -158,8 +170,8 @@ pub struct Publisher {
 
 impl Publisher {
     /// Hands events to the hub: all of them or none. The receipt tells when they were sequenced.
-    /// Critical and high ones keep their order, and so do the others; between the two it may
-    /// change while others wait.
+    /// Critical and high ones keep their order, and so do the others; between the two it
+    /// changes where others wait, or the batch is large.
     ///
     /// # Errors
     /// The queue has no room, the batch never fits, or the server is ending.
@@ -174,16 +186,19 @@ impl Publisher {
         if events.len() > capacity {
             return Err(PublishError::TooLarge { events: events.len(), capacity });
         }
-        let is_urgent = |event: &Publish| event.payload.priority().is_urgent();
-        let ways: Vec<bool> = events.iter().map(is_urgent).collect();
-        let (urgent, others): (Vec<_>, Vec<_>) = events.into_iter().partition(is_urgent);
-        if let Err(waiting) = self.ingest.reserve(urgent.len(), others.len()) {
-            self.stats.count_full(ways.len());
+        let (answer, answered) = oneshot::channel();
+        if events.is_empty() {
+            let _ = answer.send(Ok(Vec::new()));
+            return Ok(PublishReceipt { answered });
+        }
+        let is_urgent = |event: &&Publish| event.payload.priority().is_urgent();
+        let urgent = events.iter().filter(is_urgent).count();
+        if let Err(waiting) = self.ingest.reserve(urgent, events.len() - urgent) {
+            self.stats.count_full(events.len());
             return Err(PublishError::Full { waiting, retry_after: RETRY_AFTER });
         }
-        let accepted_at = self.clock.now();
-        let urgent = self.ingest.urgent.push(urgent, accepted_at);
-        let others = self.ingest.others.push(others, accepted_at);
+        let (stamp, accepted_at) = (self.ingest.stamp(), self.clock.now());
+        self.ingest.push(Batch { stamp, events, urgent, accepted_at, answer });
         self.waker.wake();
         fence(Ordering::SeqCst);
         if self.lifecycle.stage() == Stage::Stopped {
@@ -191,17 +206,43 @@ impl Publisher {
             // answer. Dropping the batches does.
             self.ingest.clear();
         }
-        Ok(PublishReceipt::new(urgent, others, ways))
+        Ok(PublishReceipt { answered })
     }
 
     /// Events that wait for the hub on the fuller of the two ways, and how many can on each.
     pub fn usage(&self) -> (usize, usize) {
-        let Ingest { urgent, others } = &*self.ingest;
-        let waiting = |way: &Way| way.events.load(Ordering::Acquire);
-        (waiting(urgent).max(waiting(others)), others.events_max)
+        let Ingest { urgent, others, .. } = &*self.ingest;
+        let waiting = |events: &AtomicUsize| events.load(Ordering::Acquire);
+        (waiting(&urgent.events).max(waiting(&others.events)), others.events_max)
     }
 
     pub fn stats(&self) -> &HubStats {
         &self.stats
+    }
+}
+
+/// Answered once the hub has sequenced the batch and handed it to every shard.
+#[derive(Debug)]
+#[must_use = "an event counts as published only when the receipt says so"]
+pub struct PublishReceipt {
+    answered: oneshot::Receiver<Result<Vec<Published>, PublishError>>,
+}
+
+impl PublishReceipt {
+    /// Blocks the thread until the answer is there. Not for use in async code.
+    ///
+    /// # Errors
+    /// [`PublishError::Stopped`] if the server ended first.
+    pub fn wait(self) -> Result<Vec<Published>, PublishError> {
+        self.answered.blocking_recv().unwrap_or(Err(PublishError::Stopped))
+    }
+}
+
+impl Future for PublishReceipt {
+    type Output = Result<Vec<Published>, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.answered).poll(cx);
+        answer.map(|answer| answer.unwrap_or(Err(PublishError::Stopped)))
     }
 }

@@ -2,13 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod batches;
 mod fanout;
 mod ingest;
-mod receipt;
 mod run;
 mod stats;
 
-pub use ingest::{PublishError, Published, Publisher};
-pub use receipt::PublishReceipt;
+pub use ingest::{PublishError, PublishReceipt, Published, Publisher};
 pub use run::{Hub, HubSettings};
 pub use stats::HubStats;

@@ -4,14 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use crate::base::clock::{Clock, Instant};
 use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::event::Publish;
+use crate::hub::batches::{Batches, Next, Started};
 use crate::hub::fanout::{Fanout, Parking};
 use crate::hub::ingest::{Batch, Ingest, PublishError, Published, Publisher};
-use crate::hub::receipt::Answer;
 use crate::hub::stats::HubStats;
 use crate::io::Waker;
 use crate::protocol::Encoding;
@@ -86,13 +84,13 @@ impl Hub {
         let _running =
             Running { ingest: Arc::clone(&self.ingest), lifecycle: self.lifecycle.clone() };
         let mut fanout = Fanout::new(shards);
-        let mut started = None;
-        while !self.is_draining_done(&fanout, started.as_ref()) {
-            if !self.step(&mut fanout, &mut started) {
+        let mut batches = Batches::default();
+        while !self.is_draining_done(&fanout, &batches) {
+            if !self.step(&mut fanout, &mut batches) {
                 fanout.wake();
                 self.history.trim(self.clock.now());
                 self.stats.history_bytes.set(self.history.bytes() as u64);
-                self.wait(&mut fanout, started.as_ref());
+                self.wait(&mut fanout, &batches);
             }
         }
         if self.lifecycle.stage() == Stage::Stopped {
@@ -103,82 +101,106 @@ impl Hub {
         self.drain(&fanout);
         while self.lifecycle.stage() < Stage::Stopped {
             self.refuse_late();
-            self.parking.park_unless(|| {
-                self.ingest.has_batches() || self.lifecycle.stage() == Stage::Stopped
-            });
+            self.parking
+                .park_unless(|| self.ingest.has_any() || self.lifecycle.stage() == Stage::Stopped);
         }
         self.refuse_late();
     }
 
-    fn is_draining_done(&self, fanout: &Fanout, started: Option<&Started>) -> bool {
+    fn is_draining_done(&self, fanout: &Fanout, batches: &Batches) -> bool {
         match self.lifecycle.stage() {
             Stage::Starting | Stage::Serving => false,
             Stage::Draining => {
-                self.ingest.is_settled() && started.is_none() && !fanout.is_holding()
+                self.ingest.is_settled() && batches.is_empty() && !fanout.is_holding()
             }
             Stage::Stopped => true,
         }
     }
 
     /// Does what is to be done next; false when there is nothing to do but wait.
-    fn step(&mut self, fanout: &mut Fanout, started: &mut Option<Started>) -> bool {
+    fn step(&mut self, fanout: &mut Fanout, batches: &mut Batches) -> bool {
         if let Some(batch) = self.ingest.pop_urgent() {
-            self.publish_urgent(batch, fanout);
+            self.take_urgent(batch, fanout, batches);
             return true;
         }
         if !fanout.push_held() {
-            return false;
+            let started = batches.started.as_mut();
+            return started.is_some_and(|started| self.publish_urgent(started, fanout));
         }
-        if let Some(batch) = started {
-            let is_over = self.publish_next(batch, fanout);
-            if is_over && let Some(batch) = started.take() {
+        if let Some(started) = &mut batches.started {
+            let is_over = self.publish_next(started, fanout);
+            if is_over && let Some(started) = batches.started.take() {
                 fanout.wake();
-                batch.finish();
+                started.finish();
             }
             return true;
         }
-        *started = self.ingest.pop_other().map(Started::new);
-        started.is_some()
+        batches.start_next(&self.ingest);
+        batches.started.is_some()
     }
 
-    fn wait(&self, fanout: &mut Fanout, started: Option<&Started>) {
+    fn wait(&self, fanout: &mut Fanout, batches: &Batches) {
         self.parking.park_unless(|| {
             // Batches that are not urgent are of no use before what is held has found room.
             let has_more = match fanout.is_holding() {
                 true => fanout.push_held() || self.ingest.has_urgent(),
-                false => self.ingest.has_batches(),
+                false => self.ingest.has_any(),
             };
-            has_more || self.is_draining_done(fanout, started)
+            has_more || self.is_draining_done(fanout, batches)
         });
     }
 
-    fn publish_urgent(&mut self, batch: Batch, fanout: &mut Fanout) {
+    /// Publishes the urgent events of a batch, ahead of whatever waits.
+    fn take_urgent(&mut self, batch: Batch, fanout: &mut Fanout, batches: &mut Batches) {
+        let others = batch.events.len() - batch.urgent;
+        if others > 0 && batches.may_start_whole(&batch, &self.ingest) {
+            self.ingest.free(others);
+            batches.started = Some(Started::new(batch));
+            return;
+        }
         let mut batch = Started::new(batch);
-        for publish in batch.events.by_ref() {
-            let (published, event) = self.sequence(publish, batch.accepted_at);
-            batch.published.push(published);
-            if let Some(event) = event {
-                fanout.push_urgent(&event, &self.parking, &self.lifecycle, &self.stats);
-            }
+        self.publish_urgent(&mut batch, fanout);
+        if batch.is_over() {
+            batch.finish();
+        } else {
+            batches.set_aside(batch);
+        }
+    }
+
+    /// Publishes what is urgent in a batch; false when there is nothing.
+    fn publish_urgent(&mut self, batch: &mut Started, fanout: &mut Fanout) -> bool {
+        let mut is_any = false;
+        while let Some(next) = batch.next_urgent() {
+            is_any = true;
+            self.publish(batch, next, fanout);
         }
         fanout.wake();
-        batch.finish();
+        is_any
     }
 
     /// Publishes the batch's next event; true when there is none.
     fn publish_next(&mut self, batch: &mut Started, fanout: &mut Fanout) -> bool {
         /// Shards begin while the rest of a large batch is encoded.
         const WAKE_EVERY: usize = 32;
-        let Some(publish) = batch.events.next() else { return true };
-        let (published, event) = self.sequence(publish, batch.accepted_at);
-        batch.published.push(published);
-        if let Some(event) = event {
-            fanout.push(event, &self.stats);
-        }
-        if batch.published.len().is_multiple_of(WAKE_EVERY) {
+        let Some(next) = batch.next() else { return true };
+        let is_pause = next.index.is_multiple_of(WAKE_EVERY);
+        self.publish(batch, next, fanout);
+        if is_pause {
             fanout.wake();
         }
         false
+    }
+
+    fn publish(&mut self, batch: &mut Started, next: Next, fanout: &mut Fanout) {
+        let Next { index, publish, accepted_at } = next;
+        let (published, event) = self.sequence(publish, accepted_at);
+        batch.note(index, published);
+        let Some(event) = event else { return };
+        if event.event.priority.is_urgent() {
+            fanout.push_urgent(&event, &self.parking, &self.lifecycle, &self.stats);
+        } else {
+            fanout.push(event, &self.stats);
+        }
     }
 
     /// Gives a publish its place; the event is absent where it is a duplicate.
@@ -231,31 +253,11 @@ impl Hub {
     /// Answers batches that slipped in between a publisher's look at the lifecycle and now.
     fn refuse_late(&self) {
         const RETRY_AFTER: Duration = Duration::from_secs(5);
-        while let Some(batch) = self.ingest.pop_urgent().or_else(|| self.ingest.pop_other()) {
+        let pop = || self.ingest.pop_urgent().or_else(|| self.ingest.pop_other());
+        while let Some(batch) = pop() {
             self.stats.count_draining(batch.events.len());
             let _ = batch.answer.send(Err(PublishError::Draining { retry_after: RETRY_AFTER }));
         }
-    }
-}
-
-/// A batch of which some events may be sequenced.
-struct Started {
-    events: std::vec::IntoIter<Publish>,
-    accepted_at: Instant,
-    published: Vec<Published>,
-    answer: oneshot::Sender<Answer>,
-}
-
-impl Started {
-    fn new(batch: Batch) -> Self {
-        let Batch { events, accepted_at, answer } = batch;
-        let published = Vec::with_capacity(events.len());
-        Self { events: events.into_iter(), accepted_at, published, answer }
-    }
-
-    fn finish(self) {
-        // A publisher that did not wait for its answer is no error.
-        let _ = self.answer.send(Ok(self.published));
     }
 }
 

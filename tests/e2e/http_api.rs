@@ -120,7 +120,7 @@ fn what_cannot_be_read_is_refused_with_a_reason() {
     refused("text/plain", &event, 415, "UNSUPPORTED");
     refused("application/x-www-form-urlencoded", &event, 415, "UNSUPPORTED");
     assert_refused(server.get("/api/v1/event"), 404, "NOT_FOUND");
-    assert_refused(server.get(EVENTS), 405, "UNSUPPORTED");
+    assert_refused(server.get("/api/v1/webhooks/alertmanager"), 405, "UNSUPPORTED");
     assert_eq!(server.metrics().sum("websocket_events_broadcast_total"), 0.0);
 }
 
