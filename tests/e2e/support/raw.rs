@@ -87,16 +87,22 @@ impl Raw {
     /// Reads the answer to the upgrade, and the welcome.
     #[track_caller]
     pub fn read_upgrade(&mut self) {
+        let head = self.read_head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let welcome = self.message();
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+    }
+
+    /// Reads the head of an HTTP answer.
+    #[track_caller]
+    pub fn read_head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             self.frames.get_mut().read_exact(&mut byte).expect("an answer to the upgrade");
             head.push(byte[0]);
         }
-        let head = String::from_utf8(head).expect("a head in ASCII");
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let welcome = self.message();
-        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        String::from_utf8(head).expect("a head in ASCII")
     }
 
     pub fn send(&mut self, message: &Value) {
