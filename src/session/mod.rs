@@ -72,14 +72,15 @@ impl Session {
     /// `None` when all are used up.
     pub fn poll_input<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Input<'s>> {
         match &mut self.phase {
+            // Without input as well: the decoder then frees what it lent out last.
+            Phase::Open => self.poll_message(input),
+            Phase::Closing => self.poll_close(input),
             _ if input.is_empty() => None,
             Phase::Handshake(handshake) => {
                 let (used, progress) = handshake.feed(input);
                 *input = &mut std::mem::take(input)[used..];
                 self.take_progress(progress)
             }
-            Phase::Open => self.poll_message(input),
-            Phase::Closing => self.poll_close(input),
             Phase::Ended => {
                 *input = &mut [];
                 None
