@@ -4,7 +4,7 @@ use std::iter::repeat_n;
 
 use serde_json::{Value, json};
 
-use super::guard::{Row, assert_linear};
+use super::guard::{Row, assert_linear, assert_linear_after};
 use crate::support::{Client, Server, events, eventually};
 
 /// Nothing but the filter itself is what is refused.
@@ -232,22 +232,19 @@ fn churn_beyond_the_rate_is_refused_and_the_connection_stays() {
 #[test]
 fn the_same_filter_many_times_is_given_up_in_linear_time() {
     let settings = [&SETTINGS[..], &["limits.subscriptions_per_connection_max=10000"]].concat();
-    Row::with(&settings).holds_kib(2 * 1024).run(|server| {
-        let mut client = server.connect();
-        let same = json!({"sources": ["same"]});
-        assert_linear(server, |size| {
-            let ids = numbered(size * 1_000);
-            for ids in ids.chunks(100) {
+    let same = json!({"sources": ["same"]});
+    Row::with(&settings).holds_kib(4 * 1024).run(|server| {
+        let subscribed = |size: usize| {
+            let mut client = server.connect();
+            for ids in numbered(size * 2_000).chunks(100) {
                 ids.iter().for_each(|id| client.send(&subscribe(id, &same)));
                 ids.iter().for_each(|_| drop(client.expect("subscribed")));
             }
-            for ids in ids.chunks(100) {
-                let leave = |id| json!({"type": "unsubscribe", "subscription_id": id});
-                ids.iter().for_each(|id| client.send(&leave(id)));
-                ids.iter().for_each(|_| drop(client.expect("unsubscribed")));
-            }
-        });
-        client.close();
+            client
+        };
+        // The answer to its close comes when everything was given up.
+        assert_linear_after(server, subscribed, Client::close);
+        await_subscriptions(server, 1);
     });
 }
 

@@ -4,7 +4,7 @@ use std::slice;
 
 use serde_json::json;
 
-use super::guard::{Row, assert_linear};
+use super::guard::{Row, assert_linear, assert_linear_after};
 use super::{assert_answering, assert_failed, frame, header, upgraded, write_bytewise};
 use crate::support::{Raw, Sent, eventually, text_frame};
 
@@ -235,19 +235,38 @@ fn empty_fragments_are_closed_with_1008_when_they_are_too_many() {
     });
 }
 
+/// The kernels join segments while the server is busy. It is waited for now and then, so that
+/// there are many pieces in any case.
 #[test]
 fn a_message_a_byte_per_segment_is_read_in_linear_time() {
-    let settings = ["limits.messages_per_second=1000000", "limits.messages_burst=1000000"];
-    Row::with(&settings).run(|server| {
-        let mut raws = upgraded(server, 16);
+    const PIECE_BYTES: usize = 400;
+    let settings = [
+        "limits.message_bytes_max=1048576",
+        "limits.messages_per_second=1000000",
+        "limits.messages_burst=1000000",
+    ];
+    Row::with(&settings).holds_kib(8 * 1024).run(|server| {
+        let mut raws = upgraded(server, 1);
+        // On both shards: what was sent before their pings was read before their pongs.
+        let mut others = upgraded(server, 4);
         assert_linear(server, |size| {
-            let text = "é".repeat(size * 1_000);
+            let text = "é".repeat(size * 100_000);
             let ping = text_frame(&json!({"type": "ping", "timestamp": text}));
-            write_bytewise(&mut raws, &ping);
-            raws.iter_mut().for_each(|raw| assert_eq!(raw.message()["timestamp"], text));
+            for piece in ping.chunks(PIECE_BYTES) {
+                write_bytewise(&mut raws, piece);
+                others.iter_mut().for_each(|raw| assert_answering("a bystander", raw));
+            }
+            assert_eq!(raws[0].message()["timestamp"], text);
         });
-        // And in fragments of one byte.
-        assert_linear(server, |size| {
+        assert_answering("crumbs", &mut raws[0]);
+    });
+}
+
+#[test]
+fn a_message_in_fragments_of_a_byte_is_read_in_linear_time() {
+    Row::new().run(|server| {
+        let connected = |size: usize| (size, upgraded(server, 8));
+        assert_linear_after(server, connected, |(size, mut raws)| {
             let ping = json!({"type": "ping", "timestamp": "x".repeat(size * 200)}).to_string();
             let (last, rest) = ping.as_bytes().split_last().expect("some");
             let rest = rest.iter().flat_map(|byte| frame(0x00, &[*byte]));
@@ -255,6 +274,5 @@ fn a_message_a_byte_per_segment_is_read_in_linear_time() {
             write_bytewise(&mut raws, &all.collect::<Vec<_>>());
             raws.iter_mut().for_each(|raw| assert_eq!(raw.message()["type"], "pong"));
         });
-        raws.iter_mut().for_each(|raw| assert_answering("crumbs", raw));
     });
 }

@@ -115,12 +115,23 @@ impl Row {
 /// three, so that neither other processes nor waiting are in it.
 #[track_caller]
 pub fn assert_linear(server: &Server, mut work: impl FnMut(usize)) {
+    assert_linear_after(server, |size| size, &mut work);
+}
+
+/// As [`assert_linear`], for work that follows on something which is not counted.
+#[track_caller]
+pub fn assert_linear_after<T>(
+    server: &Server,
+    mut prepare: impl FnMut(usize) -> T,
+    mut work: impl FnMut(T),
+) {
     /// Between linear, 4, and quadratic, 16.
     const RATIO_MAX: u32 = 9;
     let mut least = |size: usize| {
         let mut cost = || {
+            let prepared = prepare(size);
             let before = processor_time(server);
-            work(size);
+            work(prepared);
             processor_time(server) - before
         };
         cost().min(cost()).min(cost())
