@@ -245,12 +245,12 @@ fn a_message_a_byte_per_segment_is_read_in_linear_time() {
         "limits.messages_per_second=1000000",
         "limits.messages_burst=1000000",
     ];
-    Row::with(&settings).holds_kib(8 * 1024).run(|server| {
+    Row::with(&settings).holds_kib(4 * 1024).run(|server| {
         let mut raws = upgraded(server, 1);
         // On both shards: what was sent before their pings was read before their pongs.
         let mut others = upgraded(server, 4);
         assert_linear(server, |size| {
-            let text = "é".repeat(size * 100_000);
+            let text = "é".repeat(size * 50_000);
             let ping = text_frame(&json!({"type": "ping", "timestamp": text}));
             for piece in ping.chunks(PIECE_BYTES) {
                 write_bytewise(&mut raws, piece);

@@ -126,7 +126,7 @@ pub fn assert_linear_after<T>(
     mut work: impl FnMut(T),
 ) {
     /// Between linear, 4, and quadratic, 16.
-    const RATIO_MAX: u32 = 9;
+    const RATIO_MAX: u32 = 8;
     let mut least = |size: usize| {
         let mut cost = || {
             let prepared = prepare(size);
