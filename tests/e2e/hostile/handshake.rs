@@ -194,7 +194,7 @@ fn frames_in_the_segment_of_the_handshake_are_processed_after_it() {
 fn other_protocols_are_ended_without_a_line_in_the_log() {
     const EACH: usize = 50;
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice();
-    let noise: Vec<u8> = (0_u32..4_096).map(|n| 0x80 | (n * 167 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0_u32..4_096).map(|n| 0x80 | ((n * 167) >> 3) as u8).collect();
     let rows = [
         ("a TLS hello", hello.to_vec()),
         ("the first byte of a TLS hello", b"\x16".to_vec()),
