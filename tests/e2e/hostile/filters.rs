@@ -138,7 +138,8 @@ fn evaluating_a_hostile_expression_takes_linear_time() {
         json!({"regex": "a.*a.*a.*b"}),
         json!({"glob": "*a*a*a*a*a*a*b"}),
     ];
-    Row::with(&SETTINGS).holds_kib(4 * 1024).run(|server| {
+    // 2 MiB of events are published, and history keeps them in several forms.
+    Row::with(&SETTINGS).holds_kib(16 * 1024).run(|server| {
         for matcher in hostile {
             let mut client = server.subscriber(&json!({"labels": {"path": matcher}}));
             // Comes behind the event that does not match, and so tells when that was evaluated.
@@ -236,7 +237,7 @@ fn the_same_filter_many_times_is_given_up_in_linear_time() {
     Row::with(&settings).holds_kib(4 * 1024).run(|server| {
         let subscribed = |size: usize| {
             let mut client = server.connect();
-            for ids in numbered(size * 2_000).chunks(100) {
+            for ids in numbered(size * 2_500).chunks(100) {
                 ids.iter().for_each(|id| client.send(&subscribe(id, &same)));
                 ids.iter().for_each(|_| drop(client.expect("subscribed")));
             }
