@@ -5,7 +5,9 @@ use std::slice;
 use serde_json::json;
 
 use super::guard::{Row, assert_linear, assert_linear_after};
-use super::{assert_answering, assert_failed, frame, header, upgraded, write_bytewise};
+use super::{
+    assert_answering, assert_failed, frame, header, upgraded, write_bytewise, write_in_step,
+};
 use crate::support::{Raw, Sent, eventually, text_frame};
 
 const MESSAGE_BYTES_MAX: u64 = 64 * 1024;
@@ -235,44 +237,51 @@ fn empty_fragments_are_closed_with_1008_when_they_are_too_many() {
     });
 }
 
-/// The kernels join segments while the server is busy. It is waited for now and then, so that
-/// there are many pieces in any case.
 #[test]
-fn a_message_a_byte_per_segment_is_read_in_linear_time() {
-    const PIECE_BYTES: usize = 400;
+fn a_message_a_byte_per_segment_is_read() {
+    Row::new().run(|server| {
+        let mut raws = upgraded(server, 8);
+        let text = "é".repeat(4_000);
+        write_bytewise(&mut raws, &text_frame(&json!({"type": "ping", "timestamp": text})));
+        raws.iter_mut().for_each(|raw| assert_eq!(raw.message()["timestamp"], text));
+    });
+}
+
+/// Single bytes would be joined by the kernels, and the cost be that of the pieces they make.
+#[test]
+fn a_message_in_crumbs_is_read_in_linear_time() {
+    const CRUMB_BYTES: usize = 401;
     let settings = [
         "limits.message_bytes_max=1048576",
         "limits.messages_per_second=1000000",
         "limits.messages_burst=1000000",
     ];
     Row::with(&settings).holds_kib(4 * 1024).run(|server| {
-        let mut raws = upgraded(server, 1);
-        // On both shards: what was sent before their pings was read before their pongs.
-        let mut others = upgraded(server, 4);
+        let (mut raws, mut others) = (upgraded(server, 1), upgraded(server, 4));
         assert_linear(server, |size| {
             let text = "é".repeat(size * 50_000);
             let ping = text_frame(&json!({"type": "ping", "timestamp": text}));
-            for piece in ping.chunks(PIECE_BYTES) {
-                write_bytewise(&mut raws, piece);
-                others.iter_mut().for_each(|raw| assert_answering("a bystander", raw));
-            }
+            write_in_step(&mut raws, &mut others, &ping, CRUMB_BYTES);
             assert_eq!(raws[0].message()["timestamp"], text);
         });
         assert_answering("crumbs", &mut raws[0]);
     });
 }
 
+/// A ping behind each fragment: its pong tells that they were read.
 #[test]
 fn a_message_in_fragments_of_a_byte_is_read_in_linear_time() {
     Row::new().run(|server| {
-        let connected = |size: usize| (size, upgraded(server, 8));
-        assert_linear_after(server, connected, |(size, mut raws)| {
+        let connected = |size: usize| (size, upgraded(server, 1).remove(0));
+        assert_linear_after(server, connected, |(size, mut raw)| {
             let ping = json!({"type": "ping", "timestamp": "x".repeat(size * 200)}).to_string();
-            let (last, rest) = ping.as_bytes().split_last().expect("some");
-            let rest = rest.iter().flat_map(|byte| frame(0x00, &[*byte]));
-            let all = frame(0x01, b"").into_iter().chain(rest).chain(frame(0x80, &[*last]));
-            write_bytewise(&mut raws, &all.collect::<Vec<_>>());
-            raws.iter_mut().for_each(|raw| assert_eq!(raw.message()["type"], "pong"));
+            raw.write(&frame(0x01, b""));
+            for byte in ping.bytes() {
+                raw.write(&[frame(0x00, &[byte]), frame(0x89, b"p")].concat());
+                assert!(matches!(raw.next(), Sent::Pong));
+            }
+            raw.write(&frame(0x80, b""));
+            assert_eq!(raw.message()["type"], "pong");
         });
     });
 }

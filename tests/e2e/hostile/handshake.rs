@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::guard::{Row, assert_linear};
 use super::{
-    HEAD_END, assert_answering, assert_one_answer, assert_refused, changed, frame, with_headers,
-    write_bytewise,
+    HEAD_END, assert_answering, assert_one_answer, assert_refused, changed, frame, upgraded,
+    with_headers, write_bytewise, write_in_step,
 };
 use crate::support::{Raw, Sent, Server, UPGRADE, text_frame};
 
@@ -73,16 +73,32 @@ fn a_megabyte_of_header_is_refused_at_16_kib() {
 }
 
 #[test]
-fn a_header_a_byte_at_a_time_is_read_in_linear_time() {
+fn a_header_a_byte_at_a_time_is_read_up_to_its_limit() {
     Row::new().run(|server| {
+        let connected = || (0..4).map(|_| Raw::connect(server.stream_addr())).collect::<Vec<_>>();
+        let mut raws = connected();
+        write_bytewise(&mut raws, &of_bytes(HEAD_BYTES_MAX));
+        raws.iter_mut().for_each(Raw::read_upgrade);
+        let mut raws = connected();
+        write_bytewise(&mut raws, &of_bytes(HEAD_BYTES_MAX + 1));
+        for raw in &mut raws {
+            assert_one_answer("a byte too much", &raw.read_to_end(), "431");
+        }
+    });
+}
+
+#[test]
+fn a_header_in_crumbs_is_read_in_linear_time() {
+    const CRUMB_BYTES: usize = 64;
+    let settings = ["limits.messages_per_second=1000000", "limits.messages_burst=1000000"];
+    Row::with(&settings).run(|server| {
+        let mut others = upgraded(server, 4);
         assert_linear(server, |size| {
-            let mut raws: Vec<Raw> = (0..16).map(|_| Raw::connect(server.stream_addr())).collect();
-            write_bytewise(&mut raws, &of_bytes(size * HEAD_BYTES_MAX / 4));
+            let mut raws: Vec<Raw> = (0..8).map(|_| Raw::connect(server.stream_addr())).collect();
+            let head = of_bytes(size * HEAD_BYTES_MAX / 4);
+            write_in_step(&mut raws, &mut others, &head, CRUMB_BYTES);
             raws.iter_mut().for_each(Raw::read_upgrade);
         });
-        let mut raw = Raw::connect(server.stream_addr());
-        write_bytewise(std::slice::from_mut(&mut raw), &of_bytes(HEAD_BYTES_MAX + 1));
-        assert_one_answer("a byte too much", &raw.read_to_end(), "431");
     });
 }
 

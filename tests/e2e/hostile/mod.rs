@@ -106,3 +106,13 @@ fn write_bytewise(raws: &mut [Raw], bytes: &[u8]) {
         raws.iter_mut().for_each(|raw| raw.write(byte));
     }
 }
+
+/// The same on each, in pieces that arrive one by one: the pongs of `others`, which are on both
+/// shards, tell that a piece was read.
+#[track_caller]
+fn write_in_step(raws: &mut [Raw], others: &mut [Raw], bytes: &[u8], piece_bytes: usize) {
+    for piece in bytes.chunks(piece_bytes) {
+        raws.iter_mut().for_each(|raw| raw.write(piece));
+        others.iter_mut().for_each(|raw| assert_answering("meanwhile", raw));
+    }
+}
