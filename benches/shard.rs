@@ -17,7 +17,9 @@ use alarmcast::queue::{Arena, Frame, Lane, Limits, Outbox};
 use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
-use alarmcast::shard::{Handle, Inbox, Links, Settings, Shard, StreamHandler, StreamSettings};
+use alarmcast::shard::{
+    Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
+};
 use alarmcast::ws;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
@@ -112,11 +114,13 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
         outbox: Limits { messages_max: 1000, bytes_max: 4 << 20 },
         send_bytes_max: 32 * 1024,
         message: ws::Limits::default(),
+        intake: Intake::UNLIMITED,
         timing: Timing {
             handshake: long,
             heartbeat_interval: long,
             heartbeat_timeout: long,
             idle: long,
+            message: long,
             write: long,
             close: long,
             end: long,
@@ -144,6 +148,8 @@ fn shard(subscribers: u32) -> (Shard<NullDriver, StreamHandler>, Handle) {
         subscriptions_max: 1,
         message_rate: unlimited,
         subscription_rate: unlimited,
+        frame_rate: unlimited,
+        byte_rate: unlimited,
         heartbeat_interval: Duration::from_secs(30),
     };
     let handler = StreamHandler::new(stream, clock.clone(), Arc::clone(&stats));

@@ -21,7 +21,7 @@ use alarmcast::protocol::{Encoded, Encoding};
 use alarmcast::queue;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
-use alarmcast::shard::{Close, Handler, Inbox, Links, Message, Replies, Settings, Shard};
+use alarmcast::shard::{Close, Handler, Inbox, Intake, Links, Message, Replies, Settings, Shard};
 use alarmcast::ws;
 use alarmcast::ws::frame::{BINARY, TEXT, frame};
 use alarmcast::ws::{Refusal, Request};
@@ -110,11 +110,13 @@ fn settings(config: &DriverConfig, stats: Arc<ShardStats>) -> Settings {
         backlog_bytes_max: usize::MAX,
         send_bytes_max: 64 * 1024,
         message: ws::Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: 1 << 20 },
+        intake: Intake::UNLIMITED,
         timing: Timing {
             handshake: Duration::from_secs(10),
             heartbeat_interval: minute,
             heartbeat_timeout: minute,
             idle: Duration::ZERO,
+            message: minute,
             write: minute,
             close: Duration::from_secs(5),
             end: Duration::from_secs(1),

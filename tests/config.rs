@@ -184,6 +184,13 @@ fn values_that_contradict_each_other_are_refused() {
         &["`limits.outbox_bytes_max` is 1048576", "at least 1114112"],
     );
     refused(
+        &Case {
+            settings: &["limits.message_bytes_max=100000", "limits.bytes_burst=65536"],
+            ..NOTHING
+        },
+        &["`limits.bytes_burst` is 65536", "at least 104096"],
+    );
+    refused(
         &Case { settings: &["session.idle_timeout_secs=30"], ..NOTHING },
         &["`session.idle_timeout_secs` (30) must be greater"],
     );

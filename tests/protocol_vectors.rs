@@ -180,6 +180,9 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
                 subscriptions_max: 100,
                 filter_terms_max: 1_000,
                 messages_per_second: Some(100),
+                frames_per_second: Some(600),
+                bytes_per_second: Some(1_048_576),
+                subscription_changes_per_second: Some(10),
             },
         )),
         "subscribed" => {

@@ -53,6 +53,8 @@ pub const FILTER_REGEX_FOLDED_CLASSES_MAX: usize = 2;
 /// Bytes in which one expression remembers what it met while matching.
 pub const FILTER_REGEX_CACHE_BYTES_MAX: usize = 32 * 1024;
 
+/// Pongs that wait for one connection; then the newest takes the place of the one before.
+pub const PENDING_PONGS_MAX: usize = 16;
 /// Messages that wait for one connection, all lanes together.
 pub const OUTBOX_MESSAGES_MAX: usize = 1_000;
 /// Bytes that wait for one connection, all lanes together. At least one event
@@ -60,6 +62,8 @@ pub const OUTBOX_MESSAGES_MAX: usize = 1_000;
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes that the backlogs of all connections may take together, each frame counted once.
 pub const BACKLOGS_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Bytes that all connections' incomplete messages may take together.
+pub const PARTIAL_MESSAGES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes handed to the kernel in one send.
 pub const SEND_BYTES_MAX: usize = 32 * 1024;
 /// Unsent bytes that the kernel may hold for a connection: TCP_NOTSENT_LOWAT.

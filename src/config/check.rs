@@ -8,7 +8,8 @@ use crate::base::limits::PUBLISHED_EVENT_BYTES_MAX;
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
 pub fn cross_check(loaded: &Loaded) -> Result<(), ConfigError> {
-    let checks = [listeners_differ, largest_event_fits, heartbeat_before_idle];
+    let checks =
+        [listeners_differ, largest_event_fits, heartbeat_before_idle, bytes_hold_a_message];
     match checks.iter().find_map(|check| check(&loaded.config)) {
         None => Ok(()),
         Some((keys, why)) => Err(ConfigError::Conflict(format!("{why}{}", origins(loaded, keys)))),
@@ -53,6 +54,20 @@ fn heartbeat_before_idle(config: &Config) -> Option<Problem> {
             session.idle_timeout_secs, session.heartbeat_interval_secs
         );
         (&["session.idle_timeout_secs", "session.heartbeat_interval_secs"][..], why)
+    })
+}
+
+fn bytes_hold_a_message(config: &Config) -> Option<Problem> {
+    /// Of the largest frame, and what may have come in one piece with it.
+    const AROUND_IT: usize = 4 * 1024;
+    let least = config.limits.message_bytes_max + AROUND_IT;
+    let given = config.limits.bytes_burst;
+    ((given as usize) < least).then(|| {
+        let why = format!(
+            "`limits.bytes_burst` is {given}, but a message of `limits.message_bytes_max` must fit: \
+             at least {least}"
+        );
+        (&["limits.bytes_burst", "limits.message_bytes_max"][..], why)
     })
 }
 

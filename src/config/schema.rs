@@ -120,11 +120,41 @@ pub const KEYS: &[Key] = &[
         "How long a client may take nothing of what is sent to it.",
     ),
     key(
+        "limits.message_timeout_secs",
+        integer(1, 3_600),
+        "From the first byte of a client's message to its last, where it comes in pieces.",
+    ),
+    key(
+        "limits.partial_messages_bytes_max",
+        integer(1024 * 1024, BYTES),
+        "Bytes that clients' incomplete messages may take together; above, the largest are closed.",
+    ),
+    key(
         "limits.messages_per_second",
         integer(1, 1_000_000),
-        "Messages from one connection, on average.",
+        "Messages from one connection, on average; those beyond are refused.",
     ),
     key("limits.messages_burst", integer(1, 1_000_000), "Messages from one connection at once."),
+    key(
+        "limits.frames_per_second",
+        integer(1, 1_000_000),
+        "Frames from one connection beside its messages, on average: fragments, pings and pongs; beyond, it is closed.",
+    ),
+    key(
+        "limits.frames_burst",
+        integer(1, 1_000_000),
+        "Frames from one connection at once, beside its messages.",
+    ),
+    key(
+        "limits.bytes_per_second",
+        integer(1, u32::MAX as i64),
+        "Bytes from one connection, on average; beyond, it is closed.",
+    ),
+    key(
+        "limits.bytes_burst",
+        integer(1, u32::MAX as i64),
+        "Bytes from one connection at once; the largest message must fit.",
+    ),
     key(
         "limits.subscription_changes_per_second",
         integer(1, 1_000_000),

@@ -47,12 +47,15 @@ const OPTIONS_NOT_OFFERED: [&str; 5] = ["resume", "since", "batch", "checkpoints
 const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated connection; publish over HTTP instead: \
      POST /api/v1/events";
 
+/// Asked before a filter is compiled, which is dear: whether a change of subscriptions is allowed.
+pub type Permit<'a> = &'a mut dyn FnMut() -> Result<(), MessageError>;
+
 /// Reads one text message. Unknown fields are ignored, save in filters.
 ///
 /// # Errors
 /// The answer to send; the connection goes on.
 pub fn decode(text: &str) -> Result<ClientMessage, MessageError> {
-    decode_value(json::parse(text.as_bytes(), NESTING_DEPTH_MAX).map_err(invalid)?)
+    decode_with_permit(text, &mut || Ok(()))
 }
 
 /// Reads one binary message, as [`decode`] reads a text.
@@ -60,10 +63,30 @@ pub fn decode(text: &str) -> Result<ClientMessage, MessageError> {
 /// # Errors
 /// The answer to send; the connection goes on.
 pub fn decode_msgpack(bytes: &[u8]) -> Result<ClientMessage, MessageError> {
-    decode_value(msgpack::parse(bytes, NESTING_DEPTH_MAX).map_err(invalid)?)
+    decode_msgpack_with_permit(bytes, &mut || Ok(()))
 }
 
-fn decode_value(value: Value) -> Result<ClientMessage, MessageError> {
+/// As [`decode`], with the permit to change subscriptions taken as soon as it is known that the
+/// message wants to.
+///
+/// # Errors
+/// As there, and what `permit` answers.
+pub fn decode_with_permit(text: &str, permit: Permit<'_>) -> Result<ClientMessage, MessageError> {
+    decode_value(json::parse(text.as_bytes(), NESTING_DEPTH_MAX).map_err(invalid)?, permit)
+}
+
+/// As [`decode_with_permit`], for `MessagePack`.
+///
+/// # Errors
+/// As there.
+pub fn decode_msgpack_with_permit(
+    bytes: &[u8],
+    permit: Permit<'_>,
+) -> Result<ClientMessage, MessageError> {
+    decode_value(msgpack::parse(bytes, NESTING_DEPTH_MAX).map_err(invalid)?, permit)
+}
+
+fn decode_value(value: Value, permit: Permit<'_>) -> Result<ClientMessage, MessageError> {
     let Value::Object(mut object) = value else {
         return Err(MessageError::new(ErrorCode::InvalidMessage, "a message is an object"));
     };
@@ -77,7 +100,7 @@ fn decode_value(value: Value) -> Result<ClientMessage, MessageError> {
     };
     let decoded = match ref_error {
         Some(error) => Err(error),
-        None => decode_object(object, r#ref.clone()),
+        None => decode_object(object, r#ref.clone(), permit),
     };
     decoded.map_err(|error| MessageError { subscription_id, r#ref, ..error })
 }
@@ -106,6 +129,7 @@ struct Ack {
 fn decode_object(
     mut object: Map<String, Value>,
     r#ref: Option<Value>,
+    permit: Permit<'_>,
 ) -> Result<ClientMessage, MessageError> {
     let kind = match object.remove("type") {
         Some(Value::String(kind)) => kind,
@@ -113,10 +137,11 @@ fn decode_object(
         None => return Err(invalid_at("type", "missing")),
     };
     match kind.as_str() {
-        "subscribe" => decode_subscribe(object, r#ref),
+        "subscribe" => decode_subscribe(object, r#ref, permit),
         "unsubscribe" => {
             let Unsubscribe { subscription_id } = typed(object)?;
             check_subscription_id(&subscription_id)?;
+            permit()?;
             Ok(ClientMessage::Unsubscribe { subscription_id, r#ref })
         }
         "ping" => {
@@ -136,6 +161,7 @@ fn decode_object(
 fn decode_subscribe(
     object: Map<String, Value>,
     r#ref: Option<Value>,
+    permit: Permit<'_>,
 ) -> Result<ClientMessage, MessageError> {
     let asks_for =
         |option: &str| !matches!(object.get(option), None | Some(Value::Null | Value::Bool(false)));
@@ -149,6 +175,7 @@ fn decode_subscribe(
     }
     let Subscribe { subscription_id, filters } = typed(object)?;
     check_subscription_id(&subscription_id)?;
+    permit()?;
     let (filters, filter) = decode_filters(filters)?;
     Ok(ClientMessage::Subscribe { subscription_id, filters, filter, r#ref })
 }

@@ -73,9 +73,15 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Values in one filter.
     pub filter_terms_max: usize,
-    /// Absent when there is no limit.
+    /// This and those below: absent when there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages_per_second: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames_per_second: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_changes_per_second: Option<u32>,
 }
 
 /// A position in the stream.

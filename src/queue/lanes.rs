@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::limits::PENDING_PONGS_MAX;
 use crate::event::Priority;
 use crate::queue::arena::FrameId;
 use crate::queue::loss::Loss;
@@ -49,6 +50,8 @@ pub enum Pushed {
     Queued,
     /// The policy would have shed it at once: it was not queued.
     Shed,
+    /// It was queued in the place of this one.
+    Replaced(FrameId),
     /// Nothing was queued: the backlog is at its limit.
     Full,
 }
@@ -64,6 +67,8 @@ pub struct Outbox {
     /// The last notice of a loss that still waits, with the first event of which it and those
     /// before it tell.
     notice: Option<(FrameId, u64)>,
+    /// The pongs among the replies, in their order.
+    pongs: VecDeque<FrameId>,
 }
 
 impl Outbox {
@@ -124,6 +129,36 @@ impl Outbox {
         debug_assert!(self.invariants());
     }
 
+    /// Queues a pong in the order of replies, within the limits. Where as many wait as may, it
+    /// takes the place of the newest, whose reference is then the caller's: only the most recent
+    /// ping must be answered (RFC 6455 section 5.5.3).
+    pub fn push_pong(&mut self, id: FrameId, bytes: usize, limits: Limits) -> Pushed {
+        if self.pongs.len() >= PENDING_PONGS_MAX
+            && let Some(replaced) = self.pongs.pop_back()
+        {
+            self.pongs.push_back(id);
+            self.replace(Lane::Control, replaced, id, bytes);
+            return Pushed::Replaced(replaced);
+        }
+        let pushed = self.push(Lane::Control, id, bytes, limits);
+        if pushed == Pushed::Queued {
+            self.pongs.push_back(id);
+        }
+        pushed
+    }
+
+    fn replace(&mut self, lane: Lane, old: FrameId, new: FrameId, bytes: usize) {
+        let frame_bytes = u32::try_from(bytes).expect("a frame is below 4 GiB");
+        // What is looked for is among the last: who floods us with pings says little else.
+        let found = self.lanes[lane as usize].iter_mut().rev().find(|(id, _)| *id == old);
+        debug_assert!(found.is_some());
+        if let Some(entry) = found {
+            self.bytes = self.bytes - entry.1 as usize + bytes;
+            *entry = (new, frame_bytes);
+        }
+        debug_assert!(self.invariants());
+    }
+
     /// Queues the notice of a loss that began with the event `from`, past the limits.
     pub fn push_notice(&mut self, id: FrameId, bytes: usize, from: u64) {
         self.push_past_limits(Lane::Control, id, bytes);
@@ -141,6 +176,9 @@ impl Outbox {
     pub fn pop(&mut self) -> Option<FrameId> {
         let (id, bytes) = self.lanes.iter_mut().find_map(VecDeque::pop_front)?;
         self.notice.take_if(|(notice, _)| *notice == id);
+        if self.pongs.front() == Some(&id) {
+            self.pongs.pop_front();
+        }
         self.take_away(bytes);
         Some(id)
     }
@@ -285,5 +323,38 @@ mod tests {
         assert_eq!(shed, [(Lane::Low, ids[0])]);
         assert_eq!(outbox.push_shedding(Lane::Low, ids[2], 41, limits, &mut shed), Pushed::Shed);
         assert_eq!(outbox.messages(), 0);
+    }
+
+    #[test]
+    fn of_too_many_pongs_the_newest_takes_the_place_of_the_one_before() {
+        let limits = Limits { messages_max: 1_000, bytes_max: 10_000 };
+        let ids = ids(PENDING_PONGS_MAX + 4);
+        let (reply, ids) = ids.split_last().expect("some");
+        let mut outbox = Outbox::new();
+        for round in 0..2 {
+            for &id in &ids[..PENDING_PONGS_MAX] {
+                assert_eq!(outbox.push_pong(id, 7, limits), Pushed::Queued, "round {round}");
+            }
+            assert_eq!(outbox.push(Lane::Control, *reply, 1, limits), Pushed::Queued);
+            for at in PENDING_PONGS_MAX..ids.len() {
+                assert_eq!(outbox.push_pong(ids[at], 9, limits), Pushed::Replaced(ids[at - 1]));
+            }
+            assert_eq!(outbox.messages(), PENDING_PONGS_MAX + 1);
+            assert_eq!(outbox.bytes(), (PENDING_PONGS_MAX - 1) * 7 + 9 + 1);
+            let order: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
+            let (pongs, last) = order.split_at(PENDING_PONGS_MAX);
+            assert_eq!(pongs[..PENDING_PONGS_MAX - 1], ids[..PENDING_PONGS_MAX - 1]);
+            assert_eq!((pongs.last(), last), (ids.last(), &[*reply][..]));
+            assert_eq!(outbox.bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn a_pong_counts_towards_the_limits() {
+        let ids = ids(2);
+        let mut outbox = Outbox::new();
+        assert_eq!(outbox.push_pong(ids[0], 90, LIMITS), Pushed::Queued);
+        assert_eq!(outbox.push_pong(ids[1], 11, LIMITS), Pushed::Full);
+        assert_eq!(outbox.messages(), 1);
     }
 }

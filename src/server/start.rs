@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::base::clock::Clock;
 use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::base::limits;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control;
 use crate::hub::{Hub, HubSettings};
 use crate::io::epoll::EpollDriver;
@@ -28,7 +28,7 @@ use crate::server::{Error, Server, Stopper};
 use crate::session::Timing;
 use crate::session::rate::Rate;
 use crate::shard::stats::ShardStats;
-use crate::shard::{Handle, Inbox, Links, Settings, Shard, StreamHandler, StreamSettings};
+use crate::shard::{Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings};
 use crate::stream::history;
 use crate::ws;
 
@@ -344,11 +344,17 @@ fn shard_settings(
             message_bytes_max: limits.message_bytes_max,
             fragments_max: limits::MESSAGE_FRAGMENTS_MAX,
         },
+        intake: Intake {
+            frames: frame_rate(limits),
+            bytes: byte_rate(limits),
+            partial_bytes_max: limits.partial_messages_bytes_max / all_stats.len(),
+        },
         timing: Timing {
             handshake: Duration::from_secs(limits.handshake_timeout_secs),
             heartbeat_interval: heartbeat,
             heartbeat_timeout: heartbeat,
             idle: Duration::from_secs(config.session.idle_timeout_secs),
+            message: Duration::from_secs(limits.message_timeout_secs),
             write: Duration::from_secs(limits.write_timeout_secs),
             close: CLOSE,
             end: END,
@@ -386,8 +392,22 @@ fn stream_settings(config: &Config, epoch: String) -> StreamSettings {
             per_second: limits.subscription_changes_per_second,
             burst: limits.subscription_changes_burst,
         },
+        frame_rate: frame_rate(limits),
+        byte_rate: byte_rate(limits),
         heartbeat_interval: Duration::from_secs(config.session.heartbeat_interval_secs),
     }
+}
+
+/// Each message is a frame as well: who may send more of them may send more frames.
+fn frame_rate(limits: &config::Limits) -> Rate {
+    Rate {
+        per_second: limits.frames_per_second.saturating_add(limits.messages_per_second),
+        burst: limits.frames_burst.saturating_add(limits.messages_burst),
+    }
+}
+
+fn byte_rate(limits: &config::Limits) -> Rate {
+    Rate { per_second: limits.bytes_per_second, burst: limits.bytes_burst }
 }
 
 #[cfg(test)]

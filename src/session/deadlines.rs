@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::base::clock::Instant;
 
-/// How long a connection may take for what. Zero turns the heartbeat or the idle
-/// timeout off.
+/// How long a connection may take for what. Zero turns the heartbeat, the idle timeout or that
+/// of messages off.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// For the whole HTTP head, from the accept on.
@@ -16,6 +16,8 @@ pub struct Timing {
     pub heartbeat_timeout: Duration,
     /// Longest time without anything received at all.
     pub idle: Duration,
+    /// From the first byte of a message that arrives in pieces to its last one.
+    pub message: Duration,
     /// Longest time in which the kernel takes nothing of a send.
     pub write: Duration,
     /// For the peer's close frame after ours.
@@ -32,6 +34,8 @@ pub enum Timeout {
     Ping,
     HeartbeatMissed,
     Idle,
+    /// A message was begun and not completed, whatever arrived meanwhile.
+    Message,
     Write,
     /// The peer did not answer our close frame, or did not end its direction.
     Close,

@@ -69,12 +69,16 @@ impl Session {
     }
 
     /// Takes received bytes off the front of `input` until they amount to something;
-    /// `None` when all are used up.
-    pub fn poll_input<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Input<'s>> {
+    /// `None` when all are used up. The frames that began meanwhile are added to `frames`.
+    pub fn poll_input<'s, 'i: 's>(
+        &'s mut self,
+        input: &mut &'i mut [u8],
+        frames: &mut u32,
+    ) -> Option<Input<'s>> {
         match &mut self.phase {
             // Without input as well: the decoder then frees what it lent out last.
-            Phase::Open => self.poll_message(input),
-            Phase::Closing => self.poll_close(input),
+            Phase::Open => self.poll_message(input, frames),
+            Phase::Closing => self.poll_close(input, frames),
             _ if input.is_empty() => None,
             Phase::Handshake(handshake) => {
                 let (used, progress) = handshake.feed(input);
@@ -99,13 +103,17 @@ impl Session {
         }
     }
 
-    fn poll_message<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Input<'s>> {
+    fn poll_message<'s, 'i: 's>(
+        &'s mut self,
+        input: &mut &'i mut [u8],
+        frames: &mut u32,
+    ) -> Option<Input<'s>> {
         let Self { phase, decoder, deadlines } = self;
         let mut end = || {
             *phase = Phase::Ended;
             deadlines.clear_receive();
         };
-        match decoder.next(input) {
+        match decoder.next_counted(input, frames) {
             Ok(None) => None,
             Ok(Some(Incoming::Text(text))) => Some(Input::Text(text)),
             Ok(Some(Incoming::Binary(bytes))) => Some(Input::Binary(bytes)),
@@ -123,8 +131,8 @@ impl Session {
     }
 
     /// Only the peer's close frame is of interest, or that it cannot come any more.
-    fn poll_close(&mut self, input: &mut &mut [u8]) -> Option<Input<'static>> {
-        match self.decoder.next(input) {
+    fn poll_close(&mut self, input: &mut &mut [u8], frames: &mut u32) -> Option<Input<'static>> {
+        match self.decoder.next_counted(input, frames) {
             Ok(None) => None,
             Ok(Some(Incoming::Close(_))) | Err(_) => {
                 self.end();
@@ -153,12 +161,14 @@ impl Session {
     /// has as long for that as for the answer to a close frame.
     pub fn begin_end(&mut self, now: Instant, timing: &Timing) {
         self.phase = Phase::Ended;
+        self.decoder.end();
         self.deadlines.await_close(now, timing);
     }
 
     /// Nothing more is expected of the peer: refused, or failed.
     pub fn end(&mut self) {
         self.phase = Phase::Ended;
+        self.decoder.end();
         self.deadlines.clear_receive();
     }
 
@@ -166,6 +176,7 @@ impl Session {
     /// its own.
     pub fn await_end(&mut self, now: Instant, timing: &Timing) {
         self.phase = Phase::Ended;
+        self.decoder.end();
         self.deadlines.await_end(now, timing);
     }
 
@@ -188,6 +199,19 @@ impl Session {
         }
     }
 
+    /// All that was received is used up: a message that was completed is freed, and if one was
+    /// left incomplete, its time runs. True if it runs only now.
+    pub fn handle_input_used(&mut self, now: Instant, timing: &Timing) -> bool {
+        self.decoder.release();
+        let has_limit = self.is_open() && !timing.message.is_zero();
+        has_limit && self.decoder.set_deadline(now + timing.message)
+    }
+
+    /// Bytes on the heap of a message that is not complete.
+    pub fn stored_bytes(&self) -> usize {
+        self.decoder.stored_bytes()
+    }
+
     /// A send was handed to the kernel, or the kernel took some of it.
     pub fn handle_send_progress(&mut self, now: Instant, timing: &Timing) {
         self.deadlines.arm_write(now, timing);
@@ -204,11 +228,17 @@ impl Session {
 
     /// When [`Session::handle_timeout`] wants to be called.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        // None while the decoder stores nothing, as it does for all but a few.
+        let message = self.decoder.deadline().filter(|_| self.is_open());
+        self.deadlines.next().into_iter().chain(message).min()
     }
 
     /// What is due at `now`, once; call again until `None`.
     pub fn handle_timeout(&mut self, now: Instant, timing: &Timing) -> Option<Timeout> {
+        if self.is_open() && self.decoder.deadline().is_some_and(|deadline| deadline <= now) {
+            self.end();
+            return Some(Timeout::Message);
+        }
         self.deadlines.poll(now, timing)
     }
 }

@@ -7,6 +7,7 @@ const TIMING: Timing = Timing {
     heartbeat_interval: Duration::from_secs(30),
     heartbeat_timeout: Duration::from_secs(20),
     idle: Duration::from_secs(300),
+    message: Duration::from_secs(20),
     write: Duration::from_secs(15),
     close: Duration::from_secs(5),
     end: Duration::from_secs(1),
@@ -41,7 +42,7 @@ fn feed(session: &mut Session, bytes: &[u8]) -> Vec<String> {
     let mut bytes = bytes.to_vec();
     let mut input = &mut bytes[..];
     let mut seen = Vec::new();
-    while let Some(next) = session.poll_input(&mut input) {
+    while let Some(next) = session.poll_input(&mut input, &mut 0) {
         let is_upgrade = matches!(next, Input::Upgrade(_));
         seen.push(match next {
             Input::Upgrade(_) => "upgrade".to_owned(),
@@ -146,7 +147,7 @@ fn without_a_heartbeat_the_idle_timeout_finds_dead_peers() {
     let limits = Limits { message_bytes_max: 1024, fragments_max: 8 };
     let mut session = Session::new(limits, at(0), &timing);
     let mut request = REQUEST.to_vec();
-    assert!(matches!(session.poll_input(&mut &mut request[..]), Some(Input::Upgrade(_))));
+    assert!(matches!(session.poll_input(&mut &mut request[..], &mut 0), Some(Input::Upgrade(_))));
     session.open(at(0), &timing);
     assert_eq!(session.next_deadline(), Some(at(300)));
     assert_eq!(session.handle_timeout(at(300), &timing), Some(Timeout::Idle));
@@ -212,4 +213,91 @@ fn a_violation_ends_the_session_and_what_follows_is_thrown_away() {
     let segment = [&[0x81, 0x01, b'x'][..], &masked(0x81, b"unread")].concat();
     assert_eq!(feed(&mut session, &segment), ["violation 1002"]);
     assert!(feed(&mut session, &masked(0x81, b"unread")).is_empty());
+}
+
+/// Everything that is used up, told to the session as the shard does.
+fn receive(session: &mut Session, bytes: &[u8], now: Instant) -> Vec<String> {
+    session.handle_received(now, &TIMING);
+    let seen = feed(session, bytes);
+    session.handle_input_used(now, &TIMING);
+    seen
+}
+
+#[test]
+fn a_message_that_trickles_is_given_up_at_its_deadline_although_bytes_keep_coming() {
+    let mut session = open();
+    let message = masked(0x81, &[b'x'; 100]);
+    for (second, byte) in (1..20).zip(&message) {
+        assert!(receive(&mut session, &[*byte], at(second)).is_empty());
+        assert_eq!(timeouts(&mut session, at(second)), []);
+    }
+    assert_eq!(session.next_deadline(), Some(at(21)), "20 s from its first byte");
+    assert_eq!(timeouts(&mut session, at(21)), [Timeout::Message]);
+    assert!(session.is_ended());
+    assert_eq!(session.stored_bytes(), 0);
+}
+
+#[test]
+fn fragments_and_pings_between_them_do_not_move_the_deadline() {
+    let mut session = open();
+    assert!(receive(&mut session, &masked(0x01, b"begun"), at(1)).is_empty());
+    for second in 2..21 {
+        let more = match second % 3 {
+            0 => [masked(0x89, b""), masked(0x00, b"x")].concat(),
+            _ => masked(0x89, b""),
+        };
+        assert_eq!(receive(&mut session, &more, at(second)), ["ping 0"]);
+        assert_eq!(timeouts(&mut session, at(second)), []);
+    }
+    assert_eq!(timeouts(&mut session, at(21)), [Timeout::Message]);
+}
+
+#[test]
+fn a_message_that_is_completed_leaves_no_deadline_and_the_next_has_its_own() {
+    let mut session = open();
+    let message = masked(0x81, b"in two pieces");
+    let (head, tail) = message.split_at(9);
+    assert!(receive(&mut session, head, at(1)).is_empty());
+    assert_eq!(session.next_deadline(), Some(at(21)));
+    // Its end, and the next one's beginning.
+    let seen = receive(&mut session, &[tail, head].concat(), at(15));
+    assert_eq!(seen, ["text in two pieces"]);
+    assert_eq!(session.next_deadline(), Some(at(35)));
+    assert_eq!(receive(&mut session, tail, at(34)), ["text in two pieces"]);
+    assert_eq!(session.next_deadline(), Some(at(64)), "the heartbeat");
+    assert_eq!(session.stored_bytes(), 0);
+}
+
+#[test]
+fn an_end_frees_what_is_incomplete() {
+    let mut session = open();
+    assert!(receive(&mut session, &masked(0x02, &[7; 100]), at(1)).is_empty());
+    assert!(session.stored_bytes() >= 100);
+    session.begin_close(at(2), &TIMING);
+    assert_eq!(session.next_deadline(), Some(at(7)), "only that of the close");
+    session.begin_end(at(3), &TIMING);
+    assert_eq!(session.stored_bytes(), 0);
+    assert!(receive(&mut session, &masked(0x00, &[7; 100]), at(3)).is_empty());
+    assert_eq!(session.stored_bytes(), 0);
+}
+
+#[test]
+fn every_frame_is_counted_once_however_it_is_cut() {
+    let frames = [
+        masked(0x81, b"whole"),
+        masked(0x01, b"a"),
+        masked(0x89, b"ping"),
+        masked(0x00, b""),
+        masked(0x80, b"b"),
+        masked(0x8A, b""),
+    ];
+    for size in 1..20 {
+        let mut session = open();
+        let mut counted = 0;
+        for piece in frames.concat().chunks_mut(size) {
+            let mut input = piece;
+            while session.poll_input(&mut input, &mut counted).is_some() {}
+        }
+        assert_eq!(counted, 6, "pieces of {size}");
+    }
 }

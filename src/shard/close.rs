@@ -25,6 +25,12 @@ pub(super) const SLOW_CONSUMER: Close = Close {
 /// Nothing was heard of the peer for too long.
 const IDLE: Close = Close { code: CloseCode::Idle, reason: "nothing was received for too long" };
 
+/// A message was not completed.
+const INCOMPLETE: Close = Close {
+    code: CloseCode::PolicyViolation,
+    reason: "a message was begun and not completed in time",
+};
+
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// Tells an open connection that it ends, and why; waits for the peer's close frame.
     pub(super) fn close(&mut self, key: Key, close: Close, now: Instant) {
@@ -222,6 +228,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Timeout::Idle => {
                 stats.idle_timeouts.add(1);
                 self.close(key, IDLE, now);
+            }
+            Timeout::Message => {
+                stats.message_timeouts.add(1);
+                self.fail(key, INCOMPLETE, now);
             }
             Timeout::Write => {
                 stats.write_timeouts.add(1);

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::io::Driver;
 use crate::protocol::Encoding;
 use crate::protocol::encoded::Encoded;
-use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Pushed};
+use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Limits, Outbox, Pushed};
 use crate::shard::close::SLOW_CONSUMER;
 use crate::shard::connection::Ending;
 use crate::shard::handler::Handler;
@@ -108,14 +108,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.arena.retain(id);
                 shed.push((lane, id));
             }
-            Pushed::Full => {}
+            // Of events none takes another's place.
+            Pushed::Replaced(_) | Pushed::Full => {}
         }
         self.links.stats.outbox_bytes.add(after as u64);
         self.links.stats.outbox_bytes.sub(before as u64);
         self.account_shed(key);
         match pushed {
             Pushed::Full => self.close_slow(key, now),
-            Pushed::Queued | Pushed::Shed => self.mark_dirty(key),
+            Pushed::Queued | Pushed::Replaced(_) | Pushed::Shed => self.mark_dirty(key),
         }
     }
 
@@ -199,6 +200,24 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Queues a reply on the control lane, within the limits.
     pub(super) fn queue_reply(&mut self, key: Key, bytes: Bytes, now: Instant) {
+        self.queue_answer(key, bytes, now, |outbox, id, bytes, limits| {
+            outbox.push(Lane::Control, id, bytes, limits)
+        });
+    }
+
+    /// As [`Self::queue_reply`], for the answer to a ping. Of those of a peer that goes on pinging
+    /// without reading few are kept.
+    pub(super) fn queue_pong(&mut self, key: Key, bytes: Bytes, now: Instant) {
+        self.queue_answer(key, bytes, now, Outbox::push_pong);
+    }
+
+    fn queue_answer(
+        &mut self,
+        key: Key,
+        bytes: Bytes,
+        now: Instant,
+        push: impl FnOnce(&mut Outbox, FrameId, usize, Limits) -> Pushed,
+    ) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.ending != Ending::No || !connection.session.is_open() {
             return;
@@ -207,10 +226,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
         let pools = &mut self.pools;
         let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
-        match outbox.push(Lane::Control, id, frame_bytes, self.settings.outbox) {
+        match push(outbox, id, frame_bytes, self.settings.outbox) {
             Pushed::Queued => {
                 self.links.stats.outbox_bytes.add(frame_bytes as u64);
                 self.mark_dirty(key);
+            }
+            Pushed::Replaced(replaced) => {
+                let replaced_bytes = self.arena.get(replaced).bytes.len();
+                self.links.stats.outbox_bytes.add(frame_bytes as u64);
+                self.links.stats.outbox_bytes.sub(replaced_bytes as u64);
+                self.arena.release(replaced);
             }
             Pushed::Shed | Pushed::Full => {
                 self.arena.release(id);

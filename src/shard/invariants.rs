@@ -17,7 +17,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub fn invariants(&self) {
         let stats = &self.links.stats;
         let (mut open, mut refused, mut waiting_bytes) = (0_u64, 0_u64, 0_u64);
-        let (mut references, mut dirty, mut urgent) = (0, 0, 0);
+        let (mut references, mut dirty, mut urgent, mut partial_bytes) = (0, 0, 0, 0);
         let mut gathered = HashSet::new();
         for key in self.connections.keys() {
             let connection = self.connections.get(key).expect("a key of the slab");
@@ -43,6 +43,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             refused += u64::from(connection.is_refused);
             waiting_bytes += outbox.map_or(0, |outbox| outbox.bytes() as u64);
             references += outbox.map_or(0, |outbox| outbox.messages());
+            partial_bytes += connection.session.stored_bytes();
             dirty += usize::from(connection.is_dirty);
             urgent += usize::from(connection.is_dirty_urgent);
         }
@@ -50,6 +51,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         assert_eq!(self.dirty.iter().filter(is_live).count(), dirty);
         assert_eq!(self.dirty_urgent.iter().filter(is_live).count(), urgent);
         assert_eq!(self.pools.gathered_bytes() == 0, gathered.is_empty());
+        assert!(partial_bytes <= self.received.partial_bytes());
         assert_eq!(self.arena.references(), references);
         assert_eq!(stats.outbox_bytes.get(), waiting_bytes);
         assert_eq!(stats.sockets_active.get(), self.connections.len() as u64);

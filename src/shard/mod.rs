@@ -13,6 +13,7 @@ mod drain;
 mod flush;
 mod handler;
 mod inbox;
+mod intake;
 mod invariants;
 mod negotiation;
 mod receive;
@@ -24,6 +25,6 @@ mod turn;
 
 pub use handler::{Close, Handler, Message, Replies};
 pub use inbox::{Handle, Inbox, Request};
-pub use settings::Settings;
+pub use settings::{Intake, Settings};
 pub use stream::{StreamHandler, StreamSettings};
 pub use turn::{Links, Shard};

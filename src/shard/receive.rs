@@ -14,6 +14,7 @@ use crate::protocol::CloseCode;
 use crate::session::Input;
 use crate::shard::connection::Ending;
 use crate::shard::handler::{Close, Handler, Message, Replies};
+use crate::shard::stats::Excess;
 use crate::shard::turn::{Shard, is_terminal};
 use crate::ws::Request;
 
@@ -24,6 +25,8 @@ enum Reaction {
     Upgrade(Box<Request>),
     Refuse(crate::ws::Refusal),
     Pong(Bytes),
+    /// The peer sent too much.
+    Flooded(Excess),
     /// Answer the peer's close frame and end.
     Answer(Option<u16>),
     End,
@@ -96,8 +99,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn handle_bytes(&mut self, key: Key, mut bytes: RecvBuf, now: Instant) {
         self.links.stats.bytes_received.add(bytes.len() as u64);
+        if !self.admit_bytes(key, bytes.len(), now) {
+            return self.close_flooding(key, Excess::Bytes, now);
+        }
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.session.handle_received(now, &self.settings.timing);
+        let stored_before = connection.session.stored_bytes();
         let mut input = &mut bytes[..];
         loop {
             let mut replies = std::mem::take(&mut self.replies);
@@ -108,8 +115,20 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             self.replies = replies;
             if done {
-                return;
+                break;
             }
+        }
+        self.note_partial(key, stored_before, now);
+    }
+
+    /// What is left of an incomplete message is counted, and has its time.
+    fn note_partial(&mut self, key: Key, stored_before: usize, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let is_begun = connection.session.handle_input_used(now, &self.settings.timing);
+        let stored = connection.session.stored_bytes();
+        self.received.note_partial(stored.saturating_sub(stored_before));
+        if is_begun {
+            self.schedule(key);
         }
     }
 
@@ -120,9 +139,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         now: Instant,
         replies: &mut Replies,
     ) -> Option<Reaction> {
-        let Self { connections, handler, links, .. } = self;
+        let Self { connections, handler, links, received, settings, .. } = self;
         let session = &mut connections.get_mut(key)?.session;
-        let message = match session.poll_input(input)? {
+        let mut frames = 0;
+        let polled = session.poll_input(input, &mut frames);
+        // Before anything is made of it.
+        if !received.take_frames(key, frames, settings.intake.frames, now) {
+            return Some(Reaction::Flooded(Excess::Frames));
+        }
+        let message = match polled? {
             Input::Text(text) => Message::Text(text),
             Input::Binary(bytes) => Message::Binary(bytes),
             Input::Upgrade(request) => return Some(Reaction::Upgrade(request)),
@@ -158,7 +183,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Reaction::Replied => self.take_replies(key, replies, now),
             Reaction::Upgrade(request) => self.upgrade(key, &request, replies, now),
             Reaction::Refuse(refusal) => self.answer_refusal(key, &refusal, now),
-            Reaction::Pong(pong) => self.queue_reply(key, pong, now),
+            Reaction::Pong(pong) => self.queue_pong(key, pong, now),
+            Reaction::Flooded(excess) => self.close_flooding(key, excess, now),
             Reaction::Answer(code) => self.answer_close(key, code, now),
             Reaction::End => self.end_after_flush(key, now),
             Reaction::Fail(close) => self.fail(key, close, now),
@@ -190,7 +216,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.queue_reply(key, frame, now);
         }
         if let Some(close) = replies.close.take() {
-            self.close(key, close, now);
+            match close.code {
+                // Who floods would only be listened to for its close frame.
+                CloseCode::RateLimited => self.fail(key, close, now),
+                _ => self.close(key, close, now),
+            }
         }
     }
 }

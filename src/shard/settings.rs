@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use crate::queue;
 use crate::session::Timing;
+use crate::session::rate::Rate;
 use crate::shard::stats::ShardStats;
 use crate::ws;
 
@@ -20,6 +21,7 @@ pub struct Settings {
     /// Bytes gathered into one send; a larger frame is sent alone.
     pub send_bytes_max: usize,
     pub message: ws::Limits,
+    pub intake: Intake,
     pub timing: Timing,
     /// Retry-After of a refused connection.
     pub retry_after_secs: u32,
@@ -29,4 +31,21 @@ pub struct Settings {
     pub turn_sends_max: usize,
     /// The stats pages of all shards, this one's included: their sum decides admission.
     pub all_stats: Vec<Arc<ShardStats>>,
+}
+
+/// What clients may send, whatever it is. Beyond a rate a connection is closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Intake {
+    /// Frames of one connection: pings, pongs, fragments and whole messages.
+    pub frames: Rate,
+    /// Bytes received of one connection, after its handshake.
+    pub bytes: Rate,
+    /// Bytes that incomplete messages of all connections of this shard may take together.
+    pub partial_bytes_max: usize,
+}
+
+impl Intake {
+    /// No limits.
+    pub const UNLIMITED: Self =
+        Self { frames: Rate::UNLIMITED, bytes: Rate::UNLIMITED, partial_bytes_max: usize::MAX };
 }

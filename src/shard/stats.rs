@@ -87,6 +87,12 @@ pub struct Cells {
     pub budget_exceeded: Cell,
     /// Messages answered by `error RATE_LIMITED`.
     pub messages_rate_limited: Cell,
+    /// Connections closed with 4029, by [`Excess::index`].
+    pub rate_limited_closed: [Cell; 3],
+    /// Messages that were begun and not completed in time; their connection was closed.
+    pub message_timeouts: Cell,
+    /// Connections closed because incomplete messages together took too much memory.
+    pub partial_messages_closed: Cell,
     /// Handlers that panicked; their connection was closed with 1011.
     pub handler_panics: Cell,
     pub accept_errors: Cell,
@@ -100,6 +106,21 @@ pub struct Cells {
     pub turn_nanos: Cell,
     /// Longest turn so far, in nanoseconds.
     pub turn_nanos_max: Cell,
+}
+
+/// What a connection sent too much of, to be closed for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// Messages that were refused already.
+    Messages,
+    Frames,
+    Bytes,
+}
+
+impl Excess {
+    pub const fn index(self) -> usize {
+        self as usize
+    }
 }
 
 impl Cells {

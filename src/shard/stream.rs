@@ -14,15 +14,16 @@ use crate::base::clock::{Clock, Instant};
 use crate::base::slab::Key;
 use crate::event::Priority;
 use crate::filter::{Filter, FilterSpec, Index, SubscriptionKey};
-use crate::protocol::client::{self, ClientMessage};
+use crate::protocol::client::{self, ClientMessage, Permit};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{self, DroppedCounts, Resume, ServerMessage, Welcome};
 use crate::protocol::{Encoding, ErrorCode, MessageError};
 use crate::queue::Loss;
-use crate::session::rate::{Bucket, Rate};
+use crate::session::rate::{Bucket, Buckets, Ledger, Rate};
 use crate::shard::handler::{Close, Handler, Message, Replies};
+use crate::shard::intake::flooding;
 use crate::shard::negotiation::{Negotiated, negotiate};
-use crate::shard::stats::ShardStats;
+use crate::shard::stats::{Excess, ShardStats};
 use crate::ws::{Refusal, Request};
 
 /// What the stream's handler must know at its start.
@@ -33,8 +34,12 @@ pub struct StreamSettings {
     pub epoch: String,
     pub message_bytes_max: usize,
     pub subscriptions_max: usize,
+    /// Messages beyond it are refused; who has as many again refused is closed.
     pub message_rate: Rate,
     pub subscription_rate: Rate,
+    /// Of what the shard lets in, for the welcome.
+    pub frame_rate: Rate,
+    pub byte_rate: Rate,
     pub heartbeat_interval: Duration,
 }
 
@@ -54,6 +59,7 @@ pub struct StreamHandler {
     /// Every event up to this one has been through this shard: what a new client's welcome
     /// names.
     seen_seq: u64,
+    taken: Ledger<Taken>,
     /// Seeded anew for each shard: tells clients apart when they are to come back.
     spread: RandomState,
 }
@@ -61,8 +67,22 @@ pub struct StreamHandler {
 /// What is known of an open connection.
 struct Client {
     subscriptions: HashMap<String, SubscriptionKey, RandomState>,
+}
+
+/// What a connection has taken of its rates.
+#[derive(Debug, Default)]
+struct Taken {
     messages: Bucket,
+    refused_messages: Bucket,
     subscription_changes: Bucket,
+}
+
+impl Buckets for Taken {
+    fn are_full(&self, now: Instant) -> bool {
+        self.messages.is_full(now)
+            && self.refused_messages.is_full(now)
+            && self.subscription_changes.is_full(now)
+    }
 }
 
 impl StreamHandler {
@@ -76,6 +96,7 @@ impl StreamHandler {
             index: Index::new(),
             extended: Vec::new(),
             seen_seq: 0,
+            taken: Ledger::default(),
             spread: RandomState::default(),
         }
     }
@@ -84,12 +105,15 @@ impl StreamHandler {
         let now = self.clock.wall();
         let session_id = session_id(now).to_string();
         let settings = &self.settings;
-        let per_second = settings.message_rate.per_second;
+        let per_second = |rate: Rate| (!rate.is_unlimited()).then_some(rate.per_second);
         let limits = server::Limits {
             message_bytes_max: settings.message_bytes_max,
             subscriptions_max: settings.subscriptions_max,
             filter_terms_max: crate::base::limits::FILTER_TERMS_MAX,
-            messages_per_second: (per_second > 0).then_some(per_second),
+            messages_per_second: per_second(settings.message_rate),
+            frames_per_second: per_second(settings.frame_rate),
+            bytes_per_second: per_second(settings.byte_rate),
+            subscription_changes_per_second: per_second(settings.subscription_rate),
         };
         let heartbeat = settings.heartbeat_interval.as_secs();
         let welcome =
@@ -97,20 +121,13 @@ impl StreamHandler {
         ServerMessage::Welcome(welcome).encode(encoding)
     }
 
-    fn answer(
-        &mut self,
-        slot: u32,
-        message: ClientMessage,
-        now: Instant,
-    ) -> Result<Option<Bytes>, MessageError> {
+    fn answer(&mut self, slot: u32, message: ClientMessage) -> Result<Option<Bytes>, MessageError> {
         let encoding = self.encoding(slot);
         match message {
             ClientMessage::Subscribe { subscription_id, filters, filter, r#ref } => {
-                self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
                 self.subscribe(slot, subscription_id, &filters, *filter, r#ref).map(Some)
             }
             ClientMessage::Unsubscribe { subscription_id, r#ref } => {
-                self.check_change_rate(slot, &subscription_id, &r#ref, now)?;
                 self.unsubscribe(slot, subscription_id, r#ref).map(Some)
             }
             ClientMessage::Ping { timestamp, r#ref } => {
@@ -123,27 +140,48 @@ impl StreamHandler {
         }
     }
 
-    fn check_change_rate(
-        &mut self,
-        slot: u32,
-        subscription_id: &str,
-        r#ref: &Option<serde_json::Value>,
-        now: Instant,
-    ) -> Result<(), MessageError> {
-        let rate = self.settings.subscription_rate;
-        if self.client(slot).subscription_changes.take(now, rate) {
+    /// Takes a message from its connection's rate, or says what becomes of it.
+    fn admit_message(&mut self, key: Key, now: Instant) -> Result<(), Refused> {
+        let rate = self.settings.message_rate;
+        if rate.is_unlimited() {
             return Ok(());
         }
+        let taken = self.taken.of(key, now);
+        if taken.messages.take(now, rate) {
+            return Ok(());
+        }
+        if !taken.refused_messages.take(now, rate) {
+            self.stats.rate_limited_closed[Excess::Messages.index()].add(1);
+            return Err(Refused::ForGood);
+        }
         self.stats.messages_rate_limited.add(1);
-        let message = format!(
-            "more than {} subscription changes a second; slow down and try again",
-            rate.per_second
-        );
-        Err(MessageError {
-            subscription_id: Some(subscription_id.to_owned()),
-            r#ref: r#ref.clone(),
-            ..MessageError::new(ErrorCode::RateLimited, message)
-        })
+        let message =
+            format!("more than {} messages a second; slow down and try again", rate.per_second);
+        Err(Refused::Now(MessageError::new(ErrorCode::RateLimited, message)))
+    }
+
+    /// Reads a message. A change of subscriptions is taken from its rate before it costs more.
+    fn read(
+        &mut self,
+        key: Key,
+        message: Message<'_>,
+        now: Instant,
+    ) -> Result<ClientMessage, MessageError> {
+        let encoding = self.encoding(key.slot);
+        let Self { taken, settings, stats, .. } = self;
+        let rate = settings.subscription_rate;
+        let mut permit = || {
+            if rate.is_unlimited() || taken.of(key, now).subscription_changes.take(now, rate) {
+                return Ok(());
+            }
+            stats.messages_rate_limited.add(1);
+            let message = format!(
+                "more than {} subscription changes a second; slow down and try again",
+                rate.per_second
+            );
+            Err(MessageError::new(ErrorCode::RateLimited, message))
+        };
+        decode(message, encoding, &mut permit)
     }
 
     fn subscribe(
@@ -228,28 +266,21 @@ impl Handler for StreamHandler {
         if self.clients.len() <= slot {
             self.clients.resize_with(slot + 1, || None);
         }
-        self.clients[slot] = Some(Box::new(Client {
-            subscriptions: HashMap::default(),
-            messages: Bucket::default(),
-            subscription_changes: Bucket::default(),
-        }));
+        self.clients[slot] = Some(Box::new(Client { subscriptions: HashMap::default() }));
         replies.send(self.welcome(self.encoding(key.slot)));
     }
 
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {
-        let rate = self.settings.message_rate;
-        let encoding = self.encoding(key.slot);
-        let answer = if !self.client(key.slot).messages.take(now, rate) {
-            self.stats.messages_rate_limited.add(1);
-            let message =
-                format!("more than {} messages a second; slow down and try again", rate.per_second);
-            Err(MessageError::new(ErrorCode::RateLimited, message))
-        } else {
-            decode(message, encoding).and_then(|message| self.answer(key.slot, message, now))
+        let answer = match self.admit_message(key, now) {
+            Ok(()) => {
+                self.read(key, message, now).and_then(|message| self.answer(key.slot, message))
+            }
+            Err(Refused::Now(error)) => Err(error),
+            Err(Refused::ForGood) => return replies.close(flooding(Excess::Messages)),
         };
         match answer {
             Ok(answer) => answer.into_iter().for_each(|frame| replies.send(frame)),
-            Err(error) => replies.send(error.as_message().encode(encoding)),
+            Err(error) => replies.send(error.as_message().encode(self.encoding(key.slot))),
         }
     }
 
@@ -308,12 +339,26 @@ impl Handler for StreamHandler {
     }
 }
 
+/// What becomes of a message beyond the rate.
+enum Refused {
+    /// It is answered, and the connection goes on.
+    Now(MessageError),
+    /// Too many were answered so already.
+    ForGood,
+}
+
 /// Text is JSON, binary is `MessagePack`: a connection speaks one of them.
-fn decode(message: Message<'_>, encoding: Encoding) -> Result<ClientMessage, MessageError> {
+fn decode(
+    message: Message<'_>,
+    encoding: Encoding,
+    permit: Permit<'_>,
+) -> Result<ClientMessage, MessageError> {
     let unsupported = |spoken| Err(MessageError::new(ErrorCode::Unsupported, spoken));
     match (message, encoding) {
-        (Message::Text(text), Encoding::Json) => client::decode(text),
-        (Message::Binary(bytes), Encoding::MessagePack) => client::decode_msgpack(bytes),
+        (Message::Text(text), Encoding::Json) => client::decode_with_permit(text, permit),
+        (Message::Binary(bytes), Encoding::MessagePack) => {
+            client::decode_msgpack_with_permit(bytes, permit)
+        }
         (Message::Binary(_), Encoding::Json) => {
             unsupported("this connection speaks JSON in text frames")
         }

@@ -17,6 +17,7 @@ use crate::shard::drain::Drain;
 use crate::shard::flush::Pools;
 use crate::shard::handler::{Handler, Replies};
 use crate::shard::inbox::Inbox;
+use crate::shard::intake::Received;
 use crate::shard::settings::Settings;
 use crate::shard::stats::{Histograms, ShardStats};
 use crate::shard::timers::Wheel;
@@ -51,6 +52,7 @@ pub struct Shard<D, H> {
     pub(super) histograms: Histograms,
     pub(super) pools: Pools,
     pub(super) replies: Replies,
+    pub(super) received: Received,
     pub(super) matched: Vec<u32>,
     pub(super) ping: Rc<Bytes>,
     pub(super) shed: Vec<(Lane, FrameId)>,
@@ -80,6 +82,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             histograms: Histograms::new(),
             pools: Pools::default(),
             replies: Replies::default(),
+            received: Received::default(),
             matched: Vec::new(),
             ping: Rc::new(Bytes::from(ping)),
             shed: Vec::new(),
@@ -112,6 +115,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let start = self.clock.now();
         self.links.stats.inbox_depth.set(self.links.inbox.depth() as u64);
         self.dispatch(start);
+        self.keep_partial_messages_within_budget(start);
         self.fire_timers(start);
         self.drain_inbox(start);
         self.keep_within_budget(start);

@@ -12,6 +12,7 @@ use super::header::{Extensions, Header};
 use super::mask::unmask;
 use super::message::{Filled, Partial, take_front};
 use super::violation::Violation;
+use crate::base::clock::Instant;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX};
 
 /// What one message may cost.
@@ -88,13 +89,25 @@ impl Decoder {
         &'d mut self,
         input: &mut &'i mut [u8],
     ) -> Result<Option<Incoming<'d>>, Violation> {
+        self.next_counted(input, &mut 0)
+    }
+
+    /// As [`Decoder::next`]; adds the frames whose header was read meanwhile to `frames`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn next_counted<'d, 'i: 'd>(
+        &'d mut self,
+        input: &mut &'i mut [u8],
+        frames: &mut u32,
+    ) -> Result<Option<Incoming<'d>>, Violation> {
         self.release();
         if self.is_ended {
             self.partial = None;
             *input = &mut [];
             return Ok(None);
         }
-        match self.advance(input) {
+        match self.advance(input, frames) {
             Ok(Step::NeedMore) => Ok(None),
             Ok(Step::InPlace(opcode, payload)) => {
                 let incoming = lend(opcode, payload);
@@ -114,8 +127,37 @@ impl Decoder {
         self.partial.is_none()
     }
 
-    /// Frees what the last call lent out.
-    fn release(&mut self) {
+    /// Bytes on the heap: nothing unless a message is partly here.
+    pub fn stored_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.stored_bytes())
+    }
+
+    /// Until when the message that is partly here is to be complete, once that was decided.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.partial.as_ref().and_then(|partial| partial.deadline)
+    }
+
+    /// Decides until when the message that is partly here is to be complete; the first decision
+    /// stands. True if this was one.
+    pub fn set_deadline(&mut self, deadline: Instant) -> bool {
+        match &mut self.partial {
+            Some(partial) if partial.deadline.is_none() => {
+                partial.deadline = Some(deadline);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Nothing more is expected: what comes is taken and ignored, what is stored is freed.
+    pub fn end(&mut self) {
+        self.is_ended = true;
+        self.lent = Lent::Nothing;
+        self.partial = None;
+    }
+
+    /// Frees what the last call lent out, as the next call would: for when there is none soon.
+    pub fn release(&mut self) {
         match std::mem::replace(&mut self.lent, Lent::Nothing) {
             Lent::Nothing => {}
             Lent::Message => self.partial = None,
@@ -128,14 +170,21 @@ impl Decoder {
         self.partial.take_if(|partial| !partial.has_message());
     }
 
-    fn advance<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Step<'i>, Violation> {
+    fn advance<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        frames: &mut u32,
+    ) -> Result<Step<'i>, Violation> {
         loop {
             if !self.partial.as_ref().is_some_and(|partial| partial.has_frame()) {
                 let Some(header) = self.read_header(input)? else { return Ok(Step::NeedMore) };
+                *frames += 1;
                 self.admit(&header)?;
                 if header.is_whole() && header.payload_bytes <= input.len() as u64 {
                     let payload = take_front(input, header.payload_bytes as usize);
                     unmask(payload, header.mask, 0);
+                    // Only its header was stored, if anything.
+                    self.drop_empty_partial();
                     return Ok(Step::InPlace(header.opcode, payload));
                 }
                 self.partial.get_or_insert_default().open(header);
@@ -167,7 +216,6 @@ impl Decoder {
         take_front(input, header.map_or(copied, |header| header.header_bytes - stored));
         if header.is_some() {
             partial.clear_head();
-            self.drop_empty_partial();
         }
         Ok(header)
     }

@@ -9,6 +9,7 @@ use super::header::{HEADER_BYTES_MAX, Header};
 use super::mask::unmask;
 use super::utf8::Text;
 use super::violation::Violation;
+use crate::base::clock::Instant;
 
 /// What is kept between two pieces of input. All of it is freed with the message.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(super) struct Partial {
     frame: Option<OpenFrame>,
     message: Option<Message>,
     control: Vec<u8>,
+    /// Of everything here: set from outside, once.
+    pub deadline: Option<Instant>,
 }
 
 /// A frame whose header was read, and not yet all of its payload.
@@ -62,6 +65,12 @@ impl Partial {
     /// Bytes of the open message, if any.
     pub fn message_bytes(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.body.len())
+    }
+
+    /// Bytes on the heap, its own included.
+    pub fn stored_bytes(&self) -> usize {
+        let message = self.message.as_ref().map_or(0, |message| message.body.capacity());
+        size_of::<Self>() + message + self.control.capacity()
     }
 
     /// Fragments of the open message, if any.
@@ -158,6 +167,13 @@ impl Body {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Text(text) => text.capacity(),
+            Self::Binary(bytes) => bytes.capacity(),
         }
     }
 

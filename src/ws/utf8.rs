@@ -18,6 +18,11 @@ impl Text {
         self.valid.len() + usize::from(self.tail_bytes)
     }
 
+    /// Bytes on the heap.
+    pub fn capacity(&self) -> usize {
+        self.valid.capacity()
+    }
+
     /// Appends a piece. `bound` is how many bytes the text is known to have at
     /// most; no more is allocated.
     ///

@@ -30,6 +30,7 @@ mod lifecycle;
 mod messages;
 mod metrics;
 mod mixed_session;
+mod rates;
 mod segments;
 mod shedding;
 mod support;

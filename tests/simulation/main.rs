@@ -8,6 +8,7 @@ mod deadlines;
 mod drain;
 mod encodings;
 mod events;
+mod floods;
 mod handlers;
 mod inbox;
 mod order;

@@ -6,7 +6,6 @@ use alarmcast::event::Priority;
 use alarmcast::queue::Limits;
 use serde_json::json;
 
-use crate::client::Client;
 use crate::events;
 use crate::world::Plan;
 
@@ -67,19 +66,4 @@ fn an_event_larger_than_an_outbox_closes_and_leaves_nothing() {
     world.settle(&mut [&mut client]);
     assert_eq!((client.closing_code(), client.close_code()), (Some(4009), Some(4009)));
     world.end(Duration::from_secs(6), &mut [&mut client]);
-}
-
-#[test]
-fn a_flood_of_pings_from_one_that_does_not_read_ends_with_4009() {
-    let mut world = plan(4).build();
-    let mut flooder = world.join();
-    flooder.read_bytes = 0;
-    let flood = |client: &mut Client| {
-        (0..100).for_each(|_| client.send_raw(&crate::client::frame(0x9, &[7; 100])));
-    };
-    flood(&mut flooder);
-    world.settle(&mut [&mut flooder]);
-    assert_eq!(world.stats.slow_consumers_closed.get(), 1);
-    flood(&mut flooder);
-    world.end(Duration::from_secs(8), &mut [&mut flooder]);
 }

@@ -14,7 +14,7 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Handle, Handler, Inbox, Links, Request, Settings, Shard, StreamHandler, StreamSettings,
+    Handle, Handler, Inbox, Intake, Links, Request, Settings, Shard, StreamHandler, StreamSettings,
 };
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
@@ -31,11 +31,20 @@ pub struct Plan {
     pub faults: Faults,
     pub settings: Settings,
     pub inbox_events_max: usize,
+    pub message_rate: Rate,
+    pub subscription_rate: Rate,
 }
 
 impl Plan {
     pub fn new(seed: u64) -> Self {
-        Self { seed, faults: Faults::none(), settings: settings(), inbox_events_max: 4096 }
+        Self {
+            seed,
+            faults: Faults::none(),
+            settings: settings(),
+            inbox_events_max: 4096,
+            message_rate: Rate::UNLIMITED,
+            subscription_rate: Rate::UNLIMITED,
+        }
     }
 
     pub fn build(self) -> World<StreamHandler> {
@@ -46,7 +55,9 @@ impl Plan {
         self,
         handler: impl FnOnce(StreamSettings, Clock, Arc<ShardStats>) -> H,
     ) -> World<H> {
-        let Self { seed, faults, mut settings, inbox_events_max } = self;
+        let Self { seed, faults, mut settings, inbox_events_max, message_rate, subscription_rate } =
+            self;
+        let stream = StreamSettings { message_rate, subscription_rate, ..stream_settings() };
         let net = SimNet::new(seed, faults);
         let config = DriverConfig {
             sockets_max: settings.sockets_max,
@@ -66,7 +77,7 @@ impl Plan {
         let hub = Waker::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         });
-        let handler = handler(stream_settings(), net.clock(), Arc::clone(&stats));
+        let handler = handler(stream, net.clock(), Arc::clone(&stats));
         let links = Links { inbox, stats: Arc::clone(&stats), hub: hub.clone() };
         let shard = Shard::new(driver, handler, net.clock(), settings, links);
         let sequencer = Sequencer::new("sim".to_owned());
@@ -83,11 +94,13 @@ pub fn settings() -> Settings {
         outbox: Limits { messages_max: 1000, bytes_max: 1024 * 1024 },
         send_bytes_max: 8 * 1024,
         message: ws::Limits { message_bytes_max: 16 * 1024, fragments_max: 16 },
+        intake: Intake::UNLIMITED,
         timing: Timing {
             handshake: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(30),
             idle: Duration::from_secs(300),
+            message: Duration::from_secs(20),
             write: Duration::from_secs(10),
             close: Duration::from_secs(5),
             end: Duration::from_secs(1),
@@ -100,7 +113,7 @@ pub fn settings() -> Settings {
 }
 
 fn stream_settings() -> StreamSettings {
-    let unlimited = Rate { per_second: 0, burst: 0 };
+    let unlimited = Rate::UNLIMITED;
     StreamSettings {
         path: "/ws".to_owned(),
         epoch: "sim".to_owned(),
@@ -108,6 +121,8 @@ fn stream_settings() -> StreamSettings {
         subscriptions_max: SUBSCRIPTIONS_MAX,
         message_rate: unlimited,
         subscription_rate: unlimited,
+        frame_rate: unlimited,
+        byte_rate: unlimited,
         heartbeat_interval: Duration::from_secs(30),
     }
 }

@@ -3,7 +3,7 @@
 use super::exposition::{Exposition, Label};
 use crate::control::Context;
 use crate::event::Priority;
-use crate::shard::stats::{Cell, Cells, Histograms};
+use crate::shard::stats::{Cell, Cells, Excess, Histograms};
 
 const LATENCY_BOUNDS: &[f64] = &[
     0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
@@ -17,7 +17,7 @@ const QUANTILES: &[f64] = &[0.5, 0.9, 0.99, 0.999, 1.0];
 type CellOf = fn(&Cells) -> &Cell;
 
 /// Why connections end otherwise than they should, as a label and the cell that counts it.
-const CONNECTION_ERRORS: [(&str, CellOf); 11] = [
+const CONNECTION_ERRORS: [(&str, CellOf); 16] = [
     ("handshake_refused", |cells| &cells.handshakes_refused),
     ("handshake_timeout", |cells| &cells.handshakes_timed_out),
     ("too_many_connections", |cells| &cells.connections_refused),
@@ -28,6 +28,11 @@ const CONNECTION_ERRORS: [(&str, CellOf); 11] = [
     ("idle_timeout", |cells| &cells.idle_timeouts),
     ("write_timeout", |cells| &cells.write_timeouts),
     ("slow_consumer", |cells| &cells.slow_consumers_closed),
+    ("message_timeout", |cells| &cells.message_timeouts),
+    ("too_many_messages", |cells| &cells.rate_limited_closed[Excess::Messages.index()]),
+    ("too_many_frames", |cells| &cells.rate_limited_closed[Excess::Frames.index()]),
+    ("too_many_bytes", |cells| &cells.rate_limited_closed[Excess::Bytes.index()]),
+    ("partial_messages_budget", |cells| &cells.partial_messages_closed),
     ("handler_panic", |cells| &cells.handler_panics),
 ];
 

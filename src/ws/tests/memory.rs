@@ -2,6 +2,7 @@
 
 use super::super::growth;
 use super::*;
+use crate::base::clock::Instant;
 
 #[test]
 fn a_whole_message_is_lent_from_the_input_and_leaves_the_decoder_idle() {
@@ -51,4 +52,34 @@ fn storage_follows_what_is_present_and_ends_at_what_is_known() {
     assert_eq!(growth(8, 8, 1, 10), 2, "but not past the end of the message");
     assert_eq!(growth(8, 16, 8, 16), 0, "room is used");
     assert_eq!(growth(4, 4, 100, 50), 100, "what is present always fits");
+}
+
+#[test]
+fn what_was_lent_is_freed_without_further_input_once_that_is_asked_for() {
+    let mut input = client_frame(FIN | BINARY, b"in two pieces");
+    let (mut head, mut tail) = input.split_at_mut(9);
+    let mut decoder = Decoder::new(LIMITS);
+    assert_eq!(decoder.next(&mut head), Ok(None));
+    assert!(decoder.stored_bytes() > 0);
+    assert!(matches!(decoder.next(&mut tail), Ok(Some(Incoming::Binary(_)))));
+    decoder.release();
+    assert!(decoder.is_idle());
+    assert_eq!(decoder.stored_bytes(), 0);
+}
+
+#[test]
+fn a_deadline_is_kept_from_the_first_byte_of_a_header_to_the_end_of_its_message() {
+    let mut input = client_frame(FIN | BINARY, b"in pieces");
+    let mut decoder = Decoder::new(LIMITS);
+    let (first, later) = (Instant::from_nanos(1), Instant::from_nanos(2));
+    assert!(!decoder.set_deadline(first), "nothing is incomplete");
+    let last = input.len() - 1;
+    for (at, byte) in input.chunks_mut(1).enumerate() {
+        let mut piece = byte;
+        assert_eq!(decoder.next(&mut piece).map(|it| it.is_some()), Ok(at == last));
+        assert_eq!(decoder.set_deadline(if at == 0 { first } else { later }), at == 0);
+        assert_eq!(decoder.deadline(), Some(first));
+    }
+    decoder.release();
+    assert_eq!(decoder.deadline(), None);
 }

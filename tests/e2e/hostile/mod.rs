@@ -4,6 +4,7 @@
 //! checked around each of them.
 
 mod filters;
+mod floods;
 mod frames;
 mod guard;
 mod handshake;
