@@ -36,7 +36,7 @@ use tokio::net::TcpListener;
 
 use crate::base::clock::Clock;
 use crate::base::lifecycle::Lifecycle;
-use crate::base::logged::Logged;
+use crate::base::logged::{Logged, Seldom};
 use crate::config::Config;
 use crate::hub::Publisher;
 use crate::protocol::ErrorCode;
@@ -72,6 +72,9 @@ struct State {
     context: Context,
     bodies: BodyBudget,
     histograms: HistogramCache,
+    /// Lines of the log about alerts that were refused, and that were left out.
+    refused_alerts: Seldom,
+    truncated_alerts: Seldom,
 }
 
 /// Serves until `shutdown` completes, then finishes what is being answered, within a few
@@ -94,6 +97,8 @@ pub fn router(context: Context) -> Router {
     let state = Arc::new(State {
         histograms: HistogramCache::new(context.shards.len()),
         bodies: BodyBudget::new(),
+        refused_alerts: Seldom::default(),
+        truncated_alerts: Seldom::default(),
         context,
     });
     Router::new()

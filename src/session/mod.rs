@@ -95,6 +95,9 @@ impl Session {
         frames: &mut u32,
     ) -> Option<Input<'s>> {
         match &mut self.phase {
+            // Without input as well: the decoder then frees what it lent out last.
+            Phase::Open => self.poll_message(input, frames),
+            Phase::Closing => self.poll_close(input, frames),
             _ if input.is_empty() => None,
             Phase::ProxyHeader(header) => {
                 let (used, progress) = header.feed(input);
@@ -106,8 +109,6 @@ impl Session {
                 *input = &mut std::mem::take(input)[used..];
                 self.take_progress(progress)
             }
-            Phase::Open => self.poll_message(input, frames),
-            Phase::Closing => self.poll_close(input, frames),
             Phase::Ended => {
                 *input = &mut [];
                 None

@@ -69,6 +69,22 @@ fn timeouts(session: &mut Session, now: Instant) -> Vec<Timeout> {
     std::iter::from_fn(|| session.handle_timeout(now, &TIMING)).collect()
 }
 
+/// A message of many connections, and then silence: none of it is kept meanwhile.
+#[test]
+fn a_message_that_came_in_pieces_is_freed_with_its_last_piece() {
+    let mut session = open();
+    let message = masked(0x81, &[b'x'; 100]);
+    for pieces in [message.split_at(2), message.split_at(50)] {
+        assert!(feed(&mut session, pieces.0).is_empty() && !session.decoder.is_idle());
+        assert_eq!(feed(&mut session, pieces.1).len(), 1);
+        assert!(session.decoder.is_idle());
+    }
+    session.begin_close(at(1), &TIMING);
+    let ping = masked(0x89, b"p");
+    assert!(feed(&mut session, &ping[..6]).is_empty());
+    assert!(feed(&mut session, &ping[6..]).is_empty() && session.decoder.is_idle());
+}
+
 #[test]
 fn frames_behind_the_handshake_in_one_segment_are_not_lost() {
     let mut session = accepted();

@@ -23,10 +23,10 @@ use uuid::Uuid;
 
 use crate::base::logged::Logged;
 use crate::config;
+use crate::control::State;
 use crate::control::answer::Refusal;
 use crate::control::batch::{self, Items};
 use crate::control::body::{self, Kind};
-use crate::control::{Context, State};
 use crate::event::IncidentType;
 use crate::protocol::{ErrorCode, PublishItemError, parse_item};
 
@@ -84,22 +84,29 @@ pub(in crate::control) async fn receive(
     }
     let read = state.bodies.read(&headers, body).await;
     let (bytes, _budget) = read.map_err(Refusal::into_server_error)?;
-    let context = state.context.clone();
-    let items = body::process(bytes, move |bytes| read_items(&context, bytes)).await??;
+    let reader = Arc::clone(&state);
+    let items = body::process(bytes, move |bytes| read_items(&reader, bytes)).await??;
     let published = batch::publish(&state.context, items).await;
     let answer = published.map_err(Refusal::into_server_error)?;
-    if answer.rejected() > 0 {
-        tracing::warn!(rejected = answer.rejected(), "alerts of Alertmanager were refused");
+    if answer.rejected() > 0
+        && let Some(withheld) = state.refused_alerts.admit(state.context.clock.now())
+    {
+        let rejected = answer.rejected();
+        tracing::warn!(rejected, withheld, "alerts of Alertmanager were refused");
     }
     Ok(answer.into_response())
 }
 
-fn read_items(context: &Context, bytes: &[u8]) -> Result<Items, Refusal> {
+fn read_items(state: &State, bytes: &[u8]) -> Result<Items, Refusal> {
+    let context = &state.context;
     let notification = read_notification(bytes)?;
-    if notification.truncated_alerts > 0 {
+    if notification.truncated_alerts > 0
+        && let Some(withheld) = state.truncated_alerts.admit(context.clock.now())
+    {
         tracing::warn!(
             receiver = %Logged(&notification.receiver),
             truncated = notification.truncated_alerts,
+            withheld,
             "Alertmanager left out alerts: raise max_alerts of this receiver"
         );
     }

@@ -60,6 +60,12 @@ impl Metrics {
         })
     }
 
+    /// Every series: the name with its labels, as written.
+    pub fn series(&self) -> impl Iterator<Item = &str> {
+        let lines = self.text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series)
+    }
+
     /// Every name of a sample.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.samples.iter().map(|sample| sample.name.as_str())

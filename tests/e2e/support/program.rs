@@ -130,6 +130,11 @@ impl Program {
         assert!(status.success(), "{script}: {status}");
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

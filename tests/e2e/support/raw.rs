@@ -116,8 +116,9 @@ impl Raw {
         assert_eq!(welcome["type"], "welcome", "{welcome}");
     }
 
+    /// Reads the head of an HTTP answer.
     #[track_caller]
-    fn read_head(&mut self) -> String {
+    pub fn read_head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
