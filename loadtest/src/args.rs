@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::fanout::Settings;
+use crate::slow;
 use crate::target::Target;
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
@@ -27,6 +28,14 @@ pub enum Command {
     /// The exit code is 0 when nothing is missing, 1 when something is, 2 when the run could
     /// not be made.
     Fanout(FanoutArgs),
+    /// Let some subscribers read slowly among fast ones under a flood of all priorities, and
+    /// audit what each was sent against what was published.
+    ///
+    /// The flood is as fast as the fast subscribers take it. The slow ones read at their pace
+    /// until it is over, and then on to the end. For each critical event it is measured how many
+    /// bytes of other events came first. The server has to be on this machine, with one shard and
+    /// no other publisher. The exit codes are as for `fanout`.
+    Slow(SlowArgs),
     /// What a run starts for itself; it takes its plan on standard input.
     #[command(hide = true)]
     Worker,
@@ -85,6 +94,89 @@ pub struct FanoutArgs {
     /// Print the result as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct SlowArgs {
+    /// The stream endpoint.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    pub url: String,
+    /// The control endpoint, to publish to.
+    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    pub control: String,
+    /// Events to publish while slow subscribers are connected; a tenth of that comes before and
+    /// after, for comparison.
+    #[arg(long, default_value_t = 100_000)]
+    pub events: u64,
+    /// Size of each event's JSON, at least.
+    #[arg(long, default_value_t = 256)]
+    pub event_bytes: usize,
+    /// How often low, normal and high events come.
+    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "70,20,10")]
+    pub weights: Vec<u32>,
+    /// Critical events among them, evenly spread; what waits for a slow subscriber has to hold
+    /// them all.
+    #[arg(long, default_value_t = 100)]
+    pub criticals: u64,
+    /// Fast subscribers.
+    #[arg(long, default_value_t = 4)]
+    pub fast: usize,
+    /// Slow subscribers.
+    #[arg(long, default_value_t = 1)]
+    pub slow: usize,
+    /// What each slow subscriber reads.
+    #[arg(long, default_value_t = 1_024)]
+    pub bytes_per_second: u64,
+    /// SO_RCVBUF of slow subscribers; the kernel makes twice as much of it.
+    #[arg(long, default_value_t = 4_096)]
+    pub receive_buffer: usize,
+    /// Seconds without anything new after which the rest counts as missing.
+    #[arg(long, default_value_t = 10)]
+    pub quiet: u64,
+    /// Decides the order of priorities; otherwise any.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Print the result as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl SlowArgs {
+    /// A run as these arguments say.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self) -> Result<slow::Settings, Error> {
+        let usage = |what: &str| Error::Usage(what.to_owned());
+        let [low, normal, high] = self.weights[..] else {
+            return Err(usage("--weights takes three numbers: low, normal, high"));
+        };
+        if low.checked_add(normal).and_then(|sum| sum.checked_add(high)).unwrap_or(0) == 0 {
+            return Err(usage("--weights are not all zero, nor very large"));
+        }
+        if self.fast == 0 {
+            return Err(usage("--fast is 1 at least: the flood goes at the pace of the fast"));
+        }
+        if self.criticals > self.events {
+            return Err(usage("--criticals are among --events"));
+        }
+        Ok(slow::Settings {
+            target: Target::parse(&self.url)?,
+            control: self.control,
+            events: self.events,
+            event_bytes: self.event_bytes,
+            weights: slow::Weights { high, normal, low },
+            criticals: self.criticals,
+            fast: self.fast,
+            slow: self.slow,
+            pace: slow::Pace {
+                bytes_per_second: self.bytes_per_second,
+                receive_buffer_bytes: self.receive_buffer,
+            },
+            quiet: Duration::from_secs(self.quiet),
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+        })
+    }
 }
 
 /// Of `--processes`.

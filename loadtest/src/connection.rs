@@ -84,7 +84,7 @@ pub enum Fault {
 impl Connection {
     /// Starts the upgrade; its request goes to `output`.
     pub fn start(host: &str, path: &str, output: &mut Vec<u8>) -> Self {
-        let (upgrade, request) = Upgrade::start(host, path);
+        let (upgrade, request) = Upgrade::start(host, path, None);
         output.extend_from_slice(&request);
         Self {
             phase: Phase::Upgrading(upgrade),

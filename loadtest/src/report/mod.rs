@@ -1,4 +1,6 @@
-//! An outcome as people read it.
+//! Outcomes as people read them.
+
+pub mod slow;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
@@ -17,12 +19,7 @@ pub fn table(outcome: &Outcome) -> String {
     drain(outcome, &mut table);
     table.counts("error", &outcome.errors);
     table.counts("failure", &outcome.failures);
-    for complaint in &outcome.complaints {
-        table.row("NOT OK", complaint);
-    }
-    if outcome.ok {
-        table.row("ok", "nothing is missing");
-    }
+    table.end(outcome.ok, &outcome.complaints, "nothing is missing");
     table.text
 }
 
@@ -156,6 +153,14 @@ impl Table {
     fn row(&mut self, name: &str, value: impl Display) {
         if writeln!(self.text, "{name:<20}{value}").is_err() {
             unreachable!("a string takes every character");
+        }
+    }
+
+    /// The last lines: what is wrong, or that nothing is.
+    fn end(&mut self, is_ok: bool, complaints: &[String], ok: &str) {
+        complaints.iter().for_each(|complaint| self.row("NOT OK", complaint));
+        if is_ok {
+            self.row("ok", ok);
         }
     }
 
