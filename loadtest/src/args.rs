@@ -6,12 +6,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Error;
-use crate::fanout::Settings;
-use crate::slow;
+use crate::fanout::{Criticals, Settings};
+use crate::filters::{Filters, Kind};
 use crate::target::Target;
+use crate::{filtered, slow};
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
 #[derive(Debug, Parser)]
@@ -28,6 +29,20 @@ pub enum Command {
     /// The exit code is 0 when nothing is missing, 1 when something is, 2 when the run could
     /// not be made.
     Fanout(FanoutArgs),
+    /// Compare what many filters cost: the same deliveries with a filter for each connection, with
+    /// one for each class of connections, and with one.
+    ///
+    /// Each event goes to one class of connections. The kinds of filters take turns, each with new
+    /// connections; compared is the server's CPU time per delivery. Keep the rate low enough that
+    /// no event waits for another: two that go out together cost less. The exit codes are as
+    /// for `fanout`.
+    Filtered(FilteredArgs),
+    /// Publish critical events among a flood of low ones, and compare their latencies.
+    ///
+    /// Each kind has a publisher of its own. Low events may be dropped, if the server tells so;
+    /// every event is accounted for at every connection. To saturate the server, take a --rate
+    /// above what it delivers. The exit codes are as for `fanout`.
+    Priorities(PrioritiesArgs),
     /// Let some subscribers read slowly among fast ones under a flood of all priorities, and
     /// audit what each was sent against what was published.
     ///
@@ -41,8 +56,9 @@ pub enum Command {
     Worker,
 }
 
+/// What the scenarios with many connections have in common.
 #[derive(Args, Debug)]
-pub struct FanoutArgs {
+pub struct CrowdArgs {
     /// The stream endpoint.
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: String,
@@ -60,9 +76,6 @@ pub struct FanoutArgs {
     /// Size of each event's JSON, at least.
     #[arg(long, default_value_t = 512)]
     pub event_bytes: usize,
-    /// Filters of every subscription, as JSON; the load events (`system_event`) should match.
-    #[arg(long, default_value = "{}", value_parser = filters)]
-    pub filters: Value,
     /// Local addresses to connect from, comma-separated; otherwise the kernel chooses, and
     /// 127.0.0.2 and on serve for more connections than it has ports.
     #[arg(long, value_delimiter = ',')]
@@ -82,18 +95,72 @@ pub struct FanoutArgs {
     /// Seconds without any delivery after which the rest counts as missing.
     #[arg(long, default_value_t = 5)]
     pub quiet: u64,
-    /// Then wait for the server to end all connections, and check how it does.
-    #[arg(long)]
-    pub expect_drain: bool,
-    /// Seconds to wait for that.
-    #[arg(long, default_value_t = 60)]
-    pub drain_timeout: u64,
     /// The server's process, to measure CPU time and memory.
     #[arg(long)]
     pub server_pid: Option<u32>,
     /// Print the result as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct FanoutArgs {
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Filters of every subscription, as JSON; the load events (`system_event`) should match.
+    #[arg(long, default_value = "{}", value_parser = filters)]
+    pub filters: Value,
+    /// Then wait for the server to end all connections, and check how it does.
+    #[arg(long)]
+    pub expect_drain: bool,
+    /// Seconds to wait for that.
+    #[arg(long, default_value_t = 60)]
+    pub drain_timeout: u64,
+}
+
+#[derive(Args, Debug)]
+pub struct FilteredArgs {
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Classes of connections; each event goes to one of them.
+    #[arg(long, default_value_t = 100)]
+    pub classes: u32,
+    /// Kinds of filters, in this order: `distinct` (one for each connection), `by-class`, `one`.
+    #[arg(long, value_delimiter = ',', default_value = "distinct,by-class,one")]
+    pub kinds: Vec<FilterKind>,
+    /// How often each kind is measured.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+}
+
+/// Of `--kinds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FilterKind {
+    Distinct,
+    ByClass,
+    One,
+}
+
+impl From<FilterKind> for Kind {
+    fn from(kind: FilterKind) -> Self {
+        match kind {
+            FilterKind::Distinct => Self::Distinct,
+            FilterKind::ByClass => Self::ByClass,
+            FilterKind::One => Self::One,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct PrioritiesArgs {
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Critical events to publish among the others.
+    #[arg(long, default_value_t = 20)]
+    pub criticals: u32,
+    /// Critical events per second.
+    #[arg(long, default_value_t = 10.0)]
+    pub critical_rate: f64,
 }
 
 #[derive(Args, Debug)]
@@ -133,6 +200,9 @@ pub struct SlowArgs {
     /// Seconds without anything new after which the rest counts as missing.
     #[arg(long, default_value_t = 10)]
     pub quiet: u64,
+    /// The server's process, to measure CPU time.
+    #[arg(long)]
+    pub server_pid: Option<u32>,
     /// Decides the order of priorities; otherwise any.
     #[arg(long)]
     pub seed: Option<u64>,
@@ -174,6 +244,7 @@ impl SlowArgs {
                 receive_buffer_bytes: self.receive_buffer,
             },
             quiet: Duration::from_secs(self.quiet),
+            server_pid: self.server_pid,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         })
     }
@@ -198,15 +269,9 @@ impl FromStr for Processes {
     }
 }
 
-impl FanoutArgs {
-    /// A run as these arguments say; `program` is this program.
-    ///
-    /// # Errors
-    /// When they make no sense.
-    pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
-        if !(self.rate.is_finite() && self.rate > 0.0) {
-            return Err(Error::Usage("--rate takes events per second, above 0".to_owned()));
-        }
+impl CrowdArgs {
+    fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        check_rate("--rate", self.rate)?;
         Ok(Settings {
             target: Target::parse(&self.url)?,
             control: Some(self.control),
@@ -221,14 +286,66 @@ impl FanoutArgs {
             events: self.events,
             rate: self.rate,
             event_bytes: self.event_bytes,
-            filters: self.filters,
+            filters: Filters::Same(json!({})),
+            criticals: None,
             source_addresses: self.source_addresses,
             quiet: Duration::from_secs(self.quiet),
-            drain: self.expect_drain.then_some(Duration::from_secs(self.drain_timeout)),
+            drain: None,
             server_pid: self.server_pid,
             program,
         })
     }
+}
+
+impl FanoutArgs {
+    /// A run as these arguments say; `program` is this program.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        Ok(Settings {
+            filters: Filters::Same(self.filters),
+            drain: self.expect_drain.then_some(Duration::from_secs(self.drain_timeout)),
+            ..self.crowd.settings(program)?
+        })
+    }
+}
+
+impl FilteredArgs {
+    /// As [`FanoutArgs::settings`].
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<filtered::Settings, Error> {
+        if self.classes == 0 {
+            return Err(Error::Usage("--classes is 1 at least".to_owned()));
+        }
+        Ok(filtered::Settings {
+            fanout: self.crowd.settings(program)?,
+            classes: self.classes,
+            kinds: self.kinds.into_iter().map(Kind::from).collect(),
+            rounds: self.rounds,
+        })
+    }
+}
+
+impl PrioritiesArgs {
+    /// As [`FanoutArgs::settings`].
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        check_rate("--critical-rate", self.critical_rate)?;
+        let criticals = Criticals { events: self.criticals, rate: self.critical_rate };
+        Ok(Settings { criticals: Some(criticals), ..self.crowd.settings(program)? })
+    }
+}
+
+fn check_rate(name: &str, rate: f64) -> Result<(), Error> {
+    if rate.is_finite() && rate > 0.0 {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{name} takes events per second, above 0")))
 }
 
 fn filters(text: &str) -> Result<Value, String> {

@@ -20,6 +20,8 @@ pub mod crowd;
 pub mod error;
 pub mod events;
 pub mod fanout;
+pub mod filtered;
+pub mod filters;
 pub mod fleet;
 pub mod link;
 pub mod outcome;

@@ -1,12 +1,14 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use alarmcast_loadtest::args::{Cli, Command, FanoutArgs, SlowArgs};
+use alarmcast_loadtest::args::{Cli, Command, FanoutArgs, FilteredArgs, PrioritiesArgs, SlowArgs};
+use alarmcast_loadtest::filtered::FilteredOutcome;
 use alarmcast_loadtest::outcome::Outcome;
 use alarmcast_loadtest::slow::outcome::SlowOutcome;
-use alarmcast_loadtest::{Error, fanout, report, slow, worker};
+use alarmcast_loadtest::{Error, fanout, filtered, report, slow, worker};
 use clap::Parser;
 use serde::Serialize;
 
@@ -16,8 +18,16 @@ const EXIT_NOT_RUN: u8 = 2;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Fanout(args) => {
-            let is_json = args.json;
+            let is_json = args.crowd.json;
             conclude(try_fanout(args), is_json, report::table, |outcome| outcome.ok)
+        }
+        Command::Filtered(args) => {
+            let is_json = args.crowd.json;
+            conclude(try_filtered(args), is_json, report::filtered::table, |outcome| outcome.ok)
+        }
+        Command::Priorities(args) => {
+            let is_json = args.crowd.json;
+            conclude(try_priorities(args), is_json, report::table, |outcome| outcome.ok)
         }
         Command::Slow(args) => {
             let is_json = args.json;
@@ -31,8 +41,19 @@ fn main() -> ExitCode {
 }
 
 fn try_fanout(args: FanoutArgs) -> Result<Outcome, Error> {
-    let program = env::current_exe().map_err(Error::io("cannot find this program"))?;
-    fanout::run(&args.settings(program)?, &mut say)
+    fanout::run(&args.settings(this_program()?)?, &mut say)
+}
+
+fn try_filtered(args: FilteredArgs) -> Result<FilteredOutcome, Error> {
+    filtered::run(&args.settings(this_program()?)?, &mut say)
+}
+
+fn try_priorities(args: PrioritiesArgs) -> Result<Outcome, Error> {
+    fanout::run(&args.settings(this_program()?)?, &mut say)
+}
+
+fn this_program() -> Result<PathBuf, Error> {
+    env::current_exe().map_err(Error::io("cannot find this program"))
 }
 
 fn try_slow(args: SlowArgs) -> Result<SlowOutcome, Error> {

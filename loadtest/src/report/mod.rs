@@ -1,11 +1,12 @@
 //! Outcomes as people read them.
 
+pub mod filtered;
 pub mod slow;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
-use crate::outcome::{Outcome, Server};
+use crate::outcome::{Outcome, Priorities, Server};
 
 /// A table of the outcome, one value a line.
 pub fn table(outcome: &Outcome) -> String {
@@ -13,6 +14,9 @@ pub fn table(outcome: &Outcome) -> String {
     connections(outcome, &mut table);
     publishing(outcome, &mut table);
     deliveries(outcome, &mut table);
+    if let Some(measured) = &outcome.priorities {
+        priorities(measured, &mut table);
+    }
     if let Some(measured) = &outcome.server {
         server(measured, &mut table);
     }
@@ -103,6 +107,32 @@ fn deliveries(outcome: &Outcome, table: &mut Table) {
             Micros(latency.max)
         ),
     );
+}
+
+fn priorities(priorities: &Priorities, table: &mut Table) {
+    for (name, lane) in [("critical", &priorities.critical), ("low", &priorities.low)] {
+        table.row(
+            name,
+            format_args!(
+                "{} events: {} delivered, {} dropped, {} not accounted for",
+                lane.accepted, lane.delivered, lane.dropped, lane.unaccounted
+            ),
+        );
+        for (from, latency) in [("  from due", &lane.due_us), ("  from request", &lane.sent_us)] {
+            table.row(
+                from,
+                format_args!(
+                    "p50 {}, p90 {}, p99 {}, max {}",
+                    Micros(latency.p50),
+                    Micros(latency.p90),
+                    Micros(latency.p99),
+                    Micros(latency.max)
+                ),
+            );
+        }
+    }
+    table.row("critical waits", priorities.publishing.waits);
+    table.row("p99", format_args!("{:.3} of that of low events", priorities.p99_ratio));
 }
 
 fn server(server: &Server, table: &mut Table) {

@@ -37,10 +37,16 @@ fn flood(name: &str, flood: &Flood, table: &mut Table) {
             Micros(flood.request_p99_us)
         ),
     );
+    if let Some(cpu_us) = flood.server_cpu_us_per_event {
+        table.row("  server CPU", format_args!("{cpu_us:.1} µs per event"));
+    }
 }
 
 fn slow(slow: &Slow, table: &mut Table) {
-    table.row("slow", format_args!("{:.0} bytes/s, {} notices", slow.bytes_per_second, slow.notices));
+    table.row(
+        "slow",
+        format_args!("{:.0} bytes/s, {} notices", slow.bytes_per_second, slow.notices),
+    );
     table.row("  published", counts(&slow.published));
     table.row("  delivered", counts(&slow.delivered));
     table.row("  dropped", counts(&slow.dropped));

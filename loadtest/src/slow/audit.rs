@@ -159,7 +159,11 @@ impl<'a> Audit<'a> {
             0 => 0.0,
             count => dropped[priority] as f64 / count as f64,
         };
-        let lost = Lost { low: share(Priority::Low), normal: share(Priority::Normal), high: share(Priority::High) };
+        let lost = Lost {
+            low: share(Priority::Low),
+            normal: share(Priority::Normal),
+            high: share(Priority::High),
+        };
         // That low goes first is checked above, event by event; a share may differ by a little,
         // because what came before the first loss is not the same share of each.
         const SLACK: f64 = 0.01;
@@ -273,7 +277,10 @@ mod tests {
         assert!(with(&|it| it[1] = dropped(12, 14, 3, 0)).contains(&unaccounted));
         let ends = "ranges of losses begin or end with what came";
         assert_eq!(with(&|it| it[1] = dropped(11, 14, 2, 0)), [ends]);
-        assert_eq!(with(&|it| it[1] = dropped(12, 12, 2, 0))[0], "losses do not fit into their range");
+        assert_eq!(
+            with(&|it| it[1] = dropped(12, 12, 2, 0))[0],
+            "losses do not fit into their range"
+        );
         assert!(with(&|it| it[0] = event(9, Low)).contains(&"events were never published"));
         assert!(with(&|it| it[0] = event(10, High)).contains(&"events came with another priority"));
     }

@@ -48,7 +48,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes one event of each of these priorities, together; gives the last one's seq.
+    /// Publishes one event of each of these priorities, together; gives the highest seq.
     ///
     /// # Errors
     /// When the server does not take them all, or somebody else publishes too.
@@ -59,17 +59,20 @@ impl Publisher {
         if results.len() != priorities.len() {
             return Err(Error::Usage("not every event was answered".to_owned()));
         }
+        // The urgent ones of a request may get their places before the others.
+        let mut places: Vec<_> = results.iter().map(|item| item.seq).zip(priorities).collect();
+        places.sort_unstable_by_key(|(seq, _)| *seq);
         let published = &mut self.published;
         if published.priorities.is_empty() {
-            published.first_seq = results.first().map_or(0, |item| item.seq);
+            published.first_seq = places.first().map_or(0, |(seq, _)| *seq);
         }
-        for (item, &priority) in results.iter().zip(priorities) {
-            if item.seq != published.first_seq + published.priorities.len() as u64 {
+        for &(seq, &priority) in &places {
+            if seq != published.first_seq + published.priorities.len() as u64 {
                 return Err(Error::Usage("somebody else publishes to this server".to_owned()));
             }
             published.push(priority);
         }
-        Ok(results.last().map_or(0, |item| item.seq))
+        Ok(places.last().map_or(0, |(seq, _)| *seq))
     }
 
     fn post(&self, body: &[u8]) -> Result<Answer, Error> {

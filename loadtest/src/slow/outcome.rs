@@ -85,4 +85,6 @@ pub struct Flood {
     /// From a request's start until every fast subscriber has all its events, in µs.
     pub request_p50_us: u64,
     pub request_p99_us: u64,
+    /// User and system time of the server; absent unless its process is known.
+    pub server_cpu_us_per_event: Option<f64>,
 }

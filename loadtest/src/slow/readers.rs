@@ -200,7 +200,8 @@ fn read_slowly(reader: &Mutex<Reader<Log>>, progress: &Progress, hurry: &AtomicB
         let mut reader = lock(reader);
         let before = reader.received();
         let bytes_max = usize::try_from(allowed.saturating_sub(taken)).unwrap_or(usize::MAX);
-        let result = if bytes_max == 0 { Ok(Taken::Nothing) } else { reader.take_at_once(bytes_max) };
+        let result =
+            if bytes_max == 0 { Ok(Taken::Nothing) } else { reader.take_at_once(bytes_max) };
         taken += reader.received() - before;
         let accounted = reader.heard.accounted();
         drop(reader);

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use crate::Error;
 use crate::clock::now_ns;
 use crate::priority::{ByPriority, Priority};
+use crate::server_process::sample;
 use crate::slow::audit::{Published, audit};
 use crate::slow::flood::Publisher;
 use crate::slow::outcome::{Fast as FastOutcome, Flood, Slow as SlowConnection, SlowOutcome};
@@ -20,6 +21,9 @@ const BATCH: u64 = 200;
 /// Events that a fast subscriber may have to come: below the server's first watermark, so
 /// that it never loses any.
 const WINDOW: u64 = 480;
+/// The server's TCP_NOTSENT_LOWAT and its largest send: of less urgent events no more than
+/// that may come between a critical event and the network.
+const UNSENT_BYTES_MAX: u64 = (16 + 32) * 1024;
 /// One share of a run that serves for comparison, before and after.
 const REFERENCE_SHARE: u64 = 10;
 
@@ -41,6 +45,7 @@ pub struct Settings {
     pub pace: Pace,
     /// How long nothing may come before what is missing counts as missing.
     pub quiet: Duration,
+    pub server_pid: Option<u32>,
     /// Of the order of priorities.
     pub seed: u64,
 }
@@ -73,12 +78,16 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<SlowOutcome
         settings,
         publisher: Publisher::new(&settings.control, settings.event_bytes),
         random: Rng::with_seed(settings.seed),
-        fast: (0..settings.fast).map(|_| Fast::start(&settings.target)).collect::<Result<_, _>>()?,
+        fast: (0..settings.fast)
+            .map(|_| Fast::start(&settings.target))
+            .collect::<Result<_, _>>()?,
         slow: Vec::new(),
+        probing_ns: 0,
     };
     let reference = settings.events / REFERENCE_SHARE;
+    let reference_criticals = settings.criticals / REFERENCE_SHARE;
     say("a flood without slow subscribers");
-    let before = run.flood(reference, 0)?;
+    let before = run.flood(reference, reference_criticals)?;
     for _ in 0..settings.slow {
         run.slow.push(Slow::start(&settings.target, settings.pace)?);
     }
@@ -88,7 +97,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<SlowOutcome
     say("slow subscribers read on");
     let slow = run.audit_slow(first, during.seconds);
     say("a flood without slow subscribers again");
-    let after = run.flood(reference, 0)?;
+    let after = run.flood(reference, reference_criticals)?;
     let fast = run.finish_fast();
     let mut outcome = SlowOutcome {
         seed: settings.seed,
@@ -104,6 +113,10 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<SlowOutcome
     let mut complaints = complaints_about_fast(&outcome.fast);
     for (connection, wrong) in slow {
         complaints.extend(connection.failure.clone());
+        let unsent = connection.behind.unsent_bytes_max;
+        if unsent > UNSENT_BYTES_MAX {
+            complaints.push(format!("{unsent} bytes stood before a critical event at the server"));
+        }
         complaints.extend(wrong.iter().map(|(what, count)| format!("{count} {what}")));
         outcome.slow.push(connection);
     }
@@ -118,6 +131,8 @@ struct Run<'a> {
     random: Rng,
     fast: Vec<Fast>,
     slow: Vec<Slow>,
+    /// Spent on looking at the kernel's tables, while nothing is published.
+    probing_ns: u64,
 }
 
 type Wrong = BTreeMap<&'static str, u64>;
@@ -125,7 +140,9 @@ type Wrong = BTreeMap<&'static str, u64>;
 impl Run<'_> {
     /// Publishes so many events, with critical ones evenly among them.
     fn flood(&mut self, events: u64, criticals: u64) -> Result<Flood, Error> {
+        let cpu_before_us = self.server_cpu_us()?;
         let started_ns = now_ns();
+        self.probing_ns = 0;
         let mut turnaround_us = empty_histogram();
         let mut under_way: VecDeque<(u64, u64)> = VecDeque::new();
         let (mut left, mut criticals_done) = (events, 0);
@@ -152,8 +169,10 @@ impl Run<'_> {
         }
         self.wait_for(self.published())?;
         self.note_turnarounds(&mut under_way, |us| turnaround_us.saturating_record(us));
-        let seconds = (now_ns() - started_ns) as f64 / 1e9;
+        let seconds = (now_ns() - started_ns - self.probing_ns) as f64 / 1e9;
+        let cpu_us = self.server_cpu_us()?.zip(cpu_before_us).map(|(after, before)| after - before);
         Ok(Flood {
+            server_cpu_us_per_event: cpu_us.map(|us| ratio(us as f64, events as f64)),
             events,
             seconds,
             per_second: ratio(events as f64, seconds),
@@ -167,8 +186,15 @@ impl Run<'_> {
     fn publish_critical(&mut self) -> Result<(), Error> {
         let seq = self.publisher.publish(&[Priority::Critical])?;
         self.wait_for(self.published())?;
+        let before_ns = now_ns();
         self.slow.iter_mut().for_each(|slow| slow.probe(seq));
+        self.probing_ns += now_ns() - before_ns;
         Ok(())
+    }
+
+    fn server_cpu_us(&self) -> Result<Option<u64>, Error> {
+        let sample = self.settings.server_pid.map(sample).transpose()?;
+        Ok(sample.map(|sample| sample.cpu_us))
     }
 
     fn published(&self) -> u64 {
@@ -222,14 +248,18 @@ impl Run<'_> {
             outcome.delivered += counts.delivered.sum();
             outcome.dropped += counts.dropped.sum();
             outcome.out_of_order += counts.out_of_order;
-            outcome.not_as_published += not_as(&self.publisher.published.counts(), &counts.delivered);
+            outcome.not_as_published +=
+                not_as(&self.publisher.published.counts(), &counts.delivered);
         }
         outcome
     }
 }
 
 fn not_as(published: &ByPriority<u64>, delivered: &ByPriority<u64>) -> u64 {
-    Priority::ALL.into_iter().map(|priority| published[priority].abs_diff(delivered[priority])).sum()
+    Priority::ALL
+        .into_iter()
+        .map(|priority| published[priority].abs_diff(delivered[priority]))
+        .sum()
 }
 
 fn complaints_about_fast(fast: &FastOutcome) -> Vec<String> {

@@ -138,7 +138,10 @@ mod tests {
         ] {
             assert_eq!(event_head(text.as_bytes()), None, "{text}");
         }
-        let long = format!(r#"{{"type":"event","message_id":"m","seq":3,"priority":"high","é{}"#, "é".repeat(300));
+        let long = format!(
+            r#"{{"type":"event","message_id":"m","seq":3,"priority":"high","é{}"#,
+            "é".repeat(300)
+        );
         assert_eq!(event_head(long.as_bytes()), Some((3, Priority::High)));
     }
 

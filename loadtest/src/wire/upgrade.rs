@@ -47,8 +47,8 @@ impl Upgrade {
     /// too.
     pub fn start(host: &str, path: &str, subprotocol: Option<&'static str>) -> (Self, Vec<u8>) {
         let key = generate_key();
-        let offer = subprotocol
-            .map_or(String::new(), |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+        let offer =
+            subprotocol.map_or(String::new(), |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offer}\r\n"
