@@ -270,10 +270,14 @@ mod tests {
         };
         let place = "events came out of place";
         let unaccounted = "events are not accounted for";
-        assert_eq!(with(&|it| drop(it.pop())), [unaccounted, "lost events lie in no range"]);
+        assert_eq!(with(&|it| it.truncate(5)), [unaccounted, "lost events lie in no range"]);
         assert_eq!(with(&|it| it.swap(1, 5)), [place], "a loss is told before the next event");
         assert!(with(&|it| it.push(event(16, Low))).contains(&place), "sent twice");
-        assert!(with(&|it| drop(it.remove(1))).contains(&unaccounted), "lost and not told");
+        assert!(
+            with(&|it| it.retain(|entry| matches!(entry, Entry::Event { .. })))
+                .contains(&unaccounted),
+            "lost and not told"
+        );
         assert!(with(&|it| it[1] = dropped(12, 14, 3, 0)).contains(&unaccounted));
         let ends = "ranges of losses begin or end with what came";
         assert_eq!(with(&|it| it[1] = dropped(11, 14, 2, 0)), [ends]);
