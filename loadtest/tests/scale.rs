@@ -44,7 +44,7 @@ fn more_connections_than_descriptors_on_io_uring() {
     let server = Server::start("uring", 2, descriptors);
     let mut open_while_held = None;
     let (code, outcome) = fanout(&args(&server, connections), || {
-        open_while_held = Some(descriptors(server.id()));
+        open_while_held = Some(open_descriptors(server.id()));
         server.terminate();
     });
     assert_everything(code, &outcome, connections, server);
@@ -83,7 +83,7 @@ fn args(server: &Server, connections: u32) -> Vec<String> {
 }
 
 /// Open descriptors of a process.
-fn descriptors(id: u32) -> usize {
+fn open_descriptors(id: u32) -> usize {
     fs::read_dir(format!("/proc/{id}/fd")).expect("the server runs").count()
 }
 
