@@ -161,6 +161,10 @@ pub struct PrioritiesArgs {
     /// Critical events per second.
     #[arg(long, default_value_t = 10.0)]
     pub critical_rate: f64,
+    /// SO_RCVBUF of every connection; the kernel makes twice as much of it. What it took for a
+    /// client that is behind nothing can overtake: a small one keeps what waits at the server.
+    #[arg(long, default_value_t = 4_096)]
+    pub receive_buffer: usize,
 }
 
 #[derive(Args, Debug)]
@@ -288,6 +292,7 @@ impl CrowdArgs {
             event_bytes: self.event_bytes,
             filters: Filters::Same(json!({})),
             criticals: None,
+            receive_buffer: None,
             source_addresses: self.source_addresses,
             quiet: Duration::from_secs(self.quiet),
             drain: None,
@@ -337,7 +342,8 @@ impl PrioritiesArgs {
     pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
         check_rate("--critical-rate", self.critical_rate)?;
         let criticals = Criticals { events: self.criticals, rate: self.critical_rate };
-        Ok(Settings { criticals: Some(criticals), ..self.crowd.settings(program)? })
+        let receive_buffer = Some(self.receive_buffer);
+        Ok(Settings { criticals: Some(criticals), receive_buffer, ..self.crowd.settings(program)? })
     }
 }
 

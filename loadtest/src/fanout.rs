@@ -48,6 +48,8 @@ pub struct Settings {
     pub filters: Filters,
     /// Critical events meanwhile; connections are told what they miss then, and may miss low ones.
     pub criticals: Option<Criticals>,
+    /// SO_RCVBUF of every connection; absent: the kernel's choice.
+    pub receive_buffer: Option<usize>,
     pub source_addresses: Vec<IpAddr>,
     /// How long nothing may arrive before what is missing counts as missing.
     pub quiet: Duration,
@@ -118,6 +120,7 @@ impl<'a> Run<'a> {
             handshake_timeout_ms: settings.handshake_timeout.as_millis() as u64,
             filters: settings.filters.clone(),
             hears_losses: settings.criticals.is_some(),
+            receive_buffer: settings.receive_buffer,
             sources,
         });
         let started_ns = now_ns();

@@ -39,6 +39,8 @@ pub struct Plan {
     pub filters: Filters,
     /// Ask for the protocol by name: the server may drop events then, and tells so.
     pub hears_losses: bool,
+    /// SO_RCVBUF; absent: the kernel's choice.
+    pub receive_buffer: Option<usize>,
     /// Local addresses and ports to connect from; empty: the kernel chooses.
     pub sources: Vec<PortRange>,
 }

@@ -65,7 +65,7 @@ impl Crowd {
             waker,
             slots: (0..plan.connections).map(|_| Slot::default()).collect(),
             queue: DialQueue::new(plan.connections),
-            dialer: Dialer::new(plan.target.addr, plan.sources.clone()),
+            dialer: Dialer::new(plan.target.addr, plan.sources.clone(), plan.receive_buffer),
             outstanding: 0,
             shared: Shared {
                 run: plan.run,
