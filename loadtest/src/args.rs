@@ -32,7 +32,7 @@ pub enum Command {
     /// Compare what many filters cost: the same deliveries with a filter for each connection, with
     /// one for each class of connections, and with one.
     ///
-    /// Each event goes to one class of connections. The kinds of filters take turns, each with new
+    /// All events go to one class of connections, and the others' filters miss. The kinds of filters take turns, each with new
     /// connections; compared is the server's CPU time per delivery. Keep the rate low enough that
     /// no event waits for another: two that go out together cost less. The exit codes are as
     /// for `fanout`.
@@ -122,9 +122,13 @@ pub struct FanoutArgs {
 pub struct FilteredArgs {
     #[command(flatten)]
     pub crowd: CrowdArgs,
-    /// Classes of connections; each event goes to one of them.
+    /// Classes of connections.
     #[arg(long, default_value_t = 100)]
     pub classes: u32,
+    /// Events go to all classes in turn, not to one: every connection gets some. With `one` filter
+    /// that cannot be.
+    #[arg(long)]
+    pub in_turn: bool,
     /// Kinds of filters, in this order: `distinct` (one for each connection), `by-class`, `one`.
     #[arg(long, value_delimiter = ',', default_value = "distinct,by-class,one")]
     pub kinds: Vec<FilterKind>,
@@ -328,6 +332,7 @@ impl FilteredArgs {
         Ok(filtered::Settings {
             fanout: self.crowd.settings(program)?,
             classes: self.classes,
+            in_turn: self.in_turn,
             kinds: self.kinds.into_iter().map(Kind::from).collect(),
             rounds: self.rounds,
         })

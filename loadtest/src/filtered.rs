@@ -14,6 +14,8 @@ pub struct Settings {
     /// What all rounds have in common; its filters are replaced.
     pub fanout: FanoutSettings,
     pub classes: u32,
+    /// Events go to all classes in turn, where the kind of filters allows it.
+    pub in_turn: bool,
     /// In each round, in this order.
     pub kinds: Vec<Kind>,
     pub rounds: u32,
@@ -27,6 +29,7 @@ pub struct FilteredOutcome {
     pub complaints: Vec<String>,
     pub connections: u32,
     pub classes: u32,
+    pub in_turn: bool,
     pub costs: Vec<Cost>,
     /// Every run as `fanout` tells it, in the order in which they were made.
     pub runs: Vec<Run>,
@@ -56,12 +59,12 @@ pub struct Cost {
 /// # Errors
 /// When one could not be run; what the server failed at is in the outcome.
 pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<FilteredOutcome, Error> {
-    let classes = settings.classes;
+    let Settings { classes, in_turn, .. } = *settings;
     let mut runs = Vec::new();
     for round in 1..=settings.rounds {
         for &kind in &settings.kinds {
             say(&format!("round {round}: {}", kind.name()));
-            let filters = Filters::Classes { classes, kind };
+            let filters = Filters::Classes { classes, kind, in_turn };
             let fanout = FanoutSettings { filters, ..settings.fanout.clone() };
             runs.push(Run { kind, outcome: fanout::run(&fanout, say)? });
         }
@@ -77,6 +80,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<FilteredOut
         complaints,
         connections: settings.fanout.connections,
         classes,
+        in_turn,
         costs: costs(&settings.kinds, &runs),
         runs,
     })

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 pub enum Filters {
     /// Everybody has these.
     Same(Value),
-    /// Connection `n` is of class `n % classes`.
-    Classes { classes: u32, kind: Kind },
+    /// Connection `n` is of class `n % classes`. Events are for all classes in turn, or for class
+    /// zero: then every kind of filters has the same deliveries.
+    Classes { classes: u32, kind: Kind, in_turn: bool },
 }
 
 /// How many filters there are, where each event goes to one class of connections.
@@ -21,8 +22,8 @@ pub enum Kind {
     Distinct,
     /// As many as classes: each connection has its class.
     ByClass,
-    /// One: all events are of class zero, and its connections share a filter; the others share
-    /// one that never matches.
+    /// One: class zero, which all events are for, shares a filter; the others share one that
+    /// never matches.
     One,
 }
 
@@ -70,8 +71,9 @@ impl Filters {
     /// Classes that events are published for, in turn.
     pub fn published_classes(&self) -> u32 {
         match self {
-            Self::Classes { classes, kind: Kind::Distinct | Kind::ByClass } => *classes,
-            Self::Same(_) | Self::Classes { kind: Kind::One, .. } => 1,
+            Self::Classes { kind: Kind::One, .. } => 1,
+            Self::Classes { classes, in_turn: true, .. } => *classes,
+            Self::Same(_) | Self::Classes { .. } => 1,
         }
     }
 
@@ -99,19 +101,23 @@ mod tests {
 
     #[test]
     fn the_kinds_differ_in_filters_and_not_in_deliveries() {
-        let filters = Kind::ALL.map(|kind| Filters::Classes { classes: 10, kind });
+        let filters = Kind::ALL.map(|kind| Filters::Classes { classes: 10, kind, in_turn: false });
         let counts = filters.clone().map(|filters| {
             (0..100).map(|number| filters.of(number).to_string()).collect::<BTreeSet<_>>().len()
         });
         assert_eq!(counts, [100, 10, 2]);
-        assert_eq!(filters.map(|filters| filters.due_to_all(100, 37)), [370; 3]);
+        for number in 0..20 {
+            let due = if number % 10 == 0 { 37 } else { 0 };
+            assert_eq!(filters.clone().map(|filters| filters.due(number, 37)), [due; 3]);
+        }
     }
 
     #[test]
     fn events_go_to_classes_in_turn() {
-        let filters = Filters::Classes { classes: 3, kind: Kind::ByClass };
+        let filters = Filters::Classes { classes: 3, kind: Kind::ByClass, in_turn: true };
         assert_eq!([0, 1, 2, 3].map(|number| filters.due(number, 4)), [2, 1, 1, 2]);
-        let filters = Filters::Classes { classes: 3, kind: Kind::One };
+        assert_eq!(filters.due_to_all(30, 4), 40);
+        let filters = Filters::Classes { classes: 3, kind: Kind::One, in_turn: true };
         assert_eq!([0, 1, 2, 3].map(|number| filters.due(number, 4)), [4, 0, 0, 4]);
     }
 }

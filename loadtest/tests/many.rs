@@ -40,14 +40,25 @@ fn end(server: Server) {
 
 #[test]
 fn each_connection_gets_the_events_of_its_class_whatever_the_number_of_filters() {
+    each_gets_its_events(&["--rounds", "1"]);
+}
+
+#[test]
+fn each_class_gets_its_turn() {
+    each_gets_its_events(&["--rounds", "1", "--in-turn"]);
+}
+
+fn each_gets_its_events(others: &[&str]) {
     const EVENTS: u64 = 30;
     const CLASSES: u64 = 6;
     let server = Server::start("auto", 2, 1_000);
     // Two processes: connections are numbered over both.
-    let others = ["--events", "30", "--rate", "200", "--classes", "6", "--processes", "2"];
-    let (code, outcome): (_, FilteredOutcome) = run("filtered", &args(&server, others), |_| {});
+    let mut args =
+        args(&server, ["--events", "30", "--rate", "200", "--classes", "6", "--processes", "2"]);
+    args.extend(others.iter().map(|&other| other.to_owned()));
+    let (code, outcome): (_, FilteredOutcome) = run("filtered", &args, |_| {});
     assert_eq!((code, &outcome.complaints[..]), (Some(0), &[][..]), "{outcome:#?}");
-    assert_eq!(outcome.runs.len(), 3 * Kind::ALL.len());
+    assert_eq!(outcome.runs.len(), Kind::ALL.len());
     for run in &outcome.runs {
         let deliveries = &run.outcome.deliveries;
         let due = EVENTS * CONNECTIONS / CLASSES;
