@@ -6,11 +6,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Error;
-use crate::fanout::Settings;
+use crate::fanout::{Criticals, Settings};
+use crate::filters::{Filters, Kind};
 use crate::target::Target;
+use crate::{filtered, slow};
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
 #[derive(Debug, Parser)]
@@ -27,13 +29,36 @@ pub enum Command {
     /// The exit code is 0 when nothing is missing, 1 when something is, 2 when the run could
     /// not be made.
     Fanout(FanoutArgs),
+    /// Compare what many filters cost: the same deliveries with a filter for each connection, with
+    /// one for each class of connections, and with one.
+    ///
+    /// All events go to one class of connections, and the others' filters miss. The kinds of filters take turns, each with new
+    /// connections; compared is the server's CPU time per delivery. Keep the rate low enough that
+    /// no event waits for another: two that go out together cost less. The exit codes are as
+    /// for `fanout`.
+    Filtered(FilteredArgs),
+    /// Publish critical events among a flood of low ones, and compare their latencies.
+    ///
+    /// Each kind has a publisher of its own. Low events may be dropped, if the server tells so;
+    /// every event is accounted for at every connection. To saturate the server, take a --rate
+    /// above what it delivers. The exit codes are as for `fanout`.
+    Priorities(PrioritiesArgs),
+    /// Let some subscribers read slowly among fast ones under a flood of all priorities, and
+    /// audit what each was sent against what was published.
+    ///
+    /// The flood is as fast as the fast subscribers take it. The slow ones read at their pace
+    /// until it is over, and then on to the end. For each critical event it is measured how many
+    /// bytes of other events came first. The server has to be on this machine, with one shard and
+    /// no other publisher. The exit codes are as for `fanout`.
+    Slow(SlowArgs),
     /// What a run starts for itself; it takes its plan on standard input.
     #[command(hide = true)]
     Worker,
 }
 
+/// What the scenarios with many connections have in common.
 #[derive(Args, Debug)]
-pub struct FanoutArgs {
+pub struct CrowdArgs {
     /// The stream endpoint.
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: String,
@@ -51,9 +76,6 @@ pub struct FanoutArgs {
     /// Size of each event's JSON, at least.
     #[arg(long, default_value_t = 512)]
     pub event_bytes: usize,
-    /// Filters of every subscription, as JSON; the load events (`system_event`) should match.
-    #[arg(long, default_value = "{}", value_parser = filters)]
-    pub filters: Value,
     /// Local addresses to connect from, comma-separated; otherwise the kernel chooses, and
     /// 127.0.0.2 and on serve for more connections than it has ports.
     #[arg(long, value_delimiter = ',')]
@@ -73,18 +95,167 @@ pub struct FanoutArgs {
     /// Seconds without any delivery after which the rest counts as missing.
     #[arg(long, default_value_t = 5)]
     pub quiet: u64,
-    /// Then wait for the server to end all connections, and check how it does.
-    #[arg(long)]
-    pub expect_drain: bool,
-    /// Seconds to wait for that.
-    #[arg(long, default_value_t = 60)]
-    pub drain_timeout: u64,
     /// The server's process, to measure CPU time and memory.
     #[arg(long)]
     pub server_pid: Option<u32>,
     /// Print the result as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct FanoutArgs {
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Filters of every subscription, as JSON; the load events (`system_event`) should match.
+    #[arg(long, default_value = "{}", value_parser = filters)]
+    pub filters: Value,
+    /// Then wait for the server to end all connections, and check how it does.
+    #[arg(long)]
+    pub expect_drain: bool,
+    /// Seconds to wait for that.
+    #[arg(long, default_value_t = 60)]
+    pub drain_timeout: u64,
+}
+
+#[derive(Args, Debug)]
+pub struct FilteredArgs {
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Classes of connections.
+    #[arg(long, default_value_t = 100)]
+    pub classes: u32,
+    /// Events go to all classes in turn, not to one: every connection gets some. With `one` filter
+    /// that cannot be.
+    #[arg(long)]
+    pub in_turn: bool,
+    /// Kinds of filters, in this order: `distinct` (one for each connection), `by-class`, `one`.
+    #[arg(long, value_delimiter = ',', default_value = "distinct,by-class,one")]
+    pub kinds: Vec<FilterKind>,
+    /// How often each kind is measured.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+}
+
+/// Of `--kinds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FilterKind {
+    Distinct,
+    ByClass,
+    One,
+}
+
+impl From<FilterKind> for Kind {
+    fn from(kind: FilterKind) -> Self {
+        match kind {
+            FilterKind::Distinct => Self::Distinct,
+            FilterKind::ByClass => Self::ByClass,
+            FilterKind::One => Self::One,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct PrioritiesArgs {
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Critical events to publish among the others.
+    #[arg(long, default_value_t = 20)]
+    pub criticals: u32,
+    /// Critical events per second.
+    #[arg(long, default_value_t = 10.0)]
+    pub critical_rate: f64,
+    /// SO_RCVBUF of every connection; the kernel makes twice as much of it. What it took for a
+    /// client that is behind nothing can overtake: a small one keeps what waits at the server.
+    #[arg(long, default_value_t = 4_096)]
+    pub receive_buffer: usize,
+}
+
+#[derive(Args, Debug)]
+pub struct SlowArgs {
+    /// The stream endpoint.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    pub url: String,
+    /// The control endpoint, to publish to.
+    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    pub control: String,
+    /// Events to publish while slow subscribers are connected; a tenth of that comes before and
+    /// after, for comparison.
+    #[arg(long, default_value_t = 100_000)]
+    pub events: u64,
+    /// Size of each event's JSON, at least.
+    #[arg(long, default_value_t = 256)]
+    pub event_bytes: usize,
+    /// How often low, normal and high events come.
+    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "70,20,10")]
+    pub weights: Vec<u32>,
+    /// Critical events among them, evenly spread; what waits for a slow subscriber has to hold
+    /// them all.
+    #[arg(long, default_value_t = 100)]
+    pub criticals: u64,
+    /// Fast subscribers.
+    #[arg(long, default_value_t = 4)]
+    pub fast: usize,
+    /// Slow subscribers.
+    #[arg(long, default_value_t = 1)]
+    pub slow: usize,
+    /// What each slow subscriber reads.
+    #[arg(long, default_value_t = 1_024)]
+    pub bytes_per_second: u64,
+    /// SO_RCVBUF of slow subscribers; the kernel makes twice as much of it.
+    #[arg(long, default_value_t = 4_096)]
+    pub receive_buffer: usize,
+    /// Seconds without anything new after which the rest counts as missing.
+    #[arg(long, default_value_t = 10)]
+    pub quiet: u64,
+    /// The server's process, to measure CPU time.
+    #[arg(long)]
+    pub server_pid: Option<u32>,
+    /// Decides the order of priorities; otherwise any.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Print the result as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl SlowArgs {
+    /// A run as these arguments say.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self) -> Result<slow::Settings, Error> {
+        let usage = |what: &str| Error::Usage(what.to_owned());
+        let [low, normal, high] = self.weights[..] else {
+            return Err(usage("--weights takes three numbers: low, normal, high"));
+        };
+        if low.checked_add(normal).and_then(|sum| sum.checked_add(high)).unwrap_or(0) == 0 {
+            return Err(usage("--weights are not all zero, nor very large"));
+        }
+        if self.fast == 0 {
+            return Err(usage("--fast is 1 at least: the flood goes at the pace of the fast"));
+        }
+        if self.criticals > self.events {
+            return Err(usage("--criticals are among --events"));
+        }
+        Ok(slow::Settings {
+            target: Target::parse(&self.url)?,
+            control: self.control,
+            events: self.events,
+            event_bytes: self.event_bytes,
+            weights: slow::Weights { high, normal, low },
+            criticals: self.criticals,
+            fast: self.fast,
+            slow: self.slow,
+            pace: slow::Pace {
+                bytes_per_second: self.bytes_per_second,
+                receive_buffer_bytes: self.receive_buffer,
+            },
+            quiet: Duration::from_secs(self.quiet),
+            server_pid: self.server_pid,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+        })
+    }
 }
 
 /// Of `--processes`.
@@ -106,15 +277,9 @@ impl FromStr for Processes {
     }
 }
 
-impl FanoutArgs {
-    /// A run as these arguments say; `program` is this program.
-    ///
-    /// # Errors
-    /// When they make no sense.
-    pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
-        if !(self.rate.is_finite() && self.rate > 0.0) {
-            return Err(Error::Usage("--rate takes events per second, above 0".to_owned()));
-        }
+impl CrowdArgs {
+    fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        check_rate("--rate", self.rate)?;
         Ok(Settings {
             target: Target::parse(&self.url)?,
             control: Some(self.control),
@@ -129,14 +294,69 @@ impl FanoutArgs {
             events: self.events,
             rate: self.rate,
             event_bytes: self.event_bytes,
-            filters: self.filters,
+            filters: Filters::Same(json!({})),
+            criticals: None,
+            receive_buffer: None,
             source_addresses: self.source_addresses,
             quiet: Duration::from_secs(self.quiet),
-            drain: self.expect_drain.then_some(Duration::from_secs(self.drain_timeout)),
+            drain: None,
             server_pid: self.server_pid,
             program,
         })
     }
+}
+
+impl FanoutArgs {
+    /// A run as these arguments say; `program` is this program.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        Ok(Settings {
+            filters: Filters::Same(self.filters),
+            drain: self.expect_drain.then_some(Duration::from_secs(self.drain_timeout)),
+            ..self.crowd.settings(program)?
+        })
+    }
+}
+
+impl FilteredArgs {
+    /// As [`FanoutArgs::settings`].
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<filtered::Settings, Error> {
+        if self.classes == 0 {
+            return Err(Error::Usage("--classes is 1 at least".to_owned()));
+        }
+        Ok(filtered::Settings {
+            fanout: self.crowd.settings(program)?,
+            classes: self.classes,
+            in_turn: self.in_turn,
+            kinds: self.kinds.into_iter().map(Kind::from).collect(),
+            rounds: self.rounds,
+        })
+    }
+}
+
+impl PrioritiesArgs {
+    /// As [`FanoutArgs::settings`].
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        check_rate("--critical-rate", self.critical_rate)?;
+        let criticals = Criticals { events: self.criticals, rate: self.critical_rate };
+        let receive_buffer = Some(self.receive_buffer);
+        Ok(Settings { criticals: Some(criticals), receive_buffer, ..self.crowd.settings(program)? })
+    }
+}
+
+fn check_rate(name: &str, rate: f64) -> Result<(), Error> {
+    if rate.is_finite() && rate > 0.0 {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{name} takes events per second, above 0")))
 }
 
 fn filters(text: &str) -> Result<Value, String> {

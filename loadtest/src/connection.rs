@@ -1,17 +1,26 @@
 //! One subscriber, from upgrade to close, without its socket.
 
+use serde_json::json;
+
 use crate::events::EventCache;
+use crate::filters::Filters;
 use crate::sequence::{Arrival, Sequence};
+use crate::slow::heard::{Counts, Heard};
 use crate::tally::Ledger;
+use crate::target::Target;
 use crate::wire::frame::{self, FrameError, Kind, Step};
 use crate::wire::message::{EventFacts, Message, MessageError};
-use crate::wire::upgrade::{Answer, Upgrade, UpgradeError};
+use crate::wire::upgrade::{Answer, JSON_SUBPROTOCOL, Upgrade, UpgradeError};
 
 /// A subscriber's state between two reads.
 #[derive(Debug)]
 pub struct Connection {
+    /// Among all of the run.
+    number: u32,
     phase: Phase,
     sequence: Sequence,
+    /// By priority, where losses are told; the sequence is not kept then.
+    counts: Option<Box<Counts>>,
     last_seq: Option<u64>,
     ending: Ending,
 }
@@ -21,10 +30,9 @@ pub struct Connection {
 pub struct Shared {
     /// Only events of this run are counted.
     pub run: u64,
-    /// The text of the message that subscribes.
-    pub subscribe: String,
-    /// Every event is wanted, so that seq leaves no gap.
-    pub is_dense: bool,
+    pub filters: Filters,
+    /// Connections ask for the protocol by name, and are told what they miss.
+    pub hears_losses: bool,
     pub events: EventCache,
     pub ledger: Ledger,
 }
@@ -83,12 +91,15 @@ pub enum Fault {
 
 impl Connection {
     /// Starts the upgrade; its request goes to `output`.
-    pub fn start(host: &str, path: &str, output: &mut Vec<u8>) -> Self {
-        let (upgrade, request) = Upgrade::start(host, path);
+    pub fn start(target: &Target, number: u32, shared: &Shared, output: &mut Vec<u8>) -> Self {
+        let subprotocol = shared.hears_losses.then_some(JSON_SUBPROTOCOL);
+        let (upgrade, request) = Upgrade::start(&target.host, &target.path, subprotocol);
         output.extend_from_slice(&request);
         Self {
+            number,
             phase: Phase::Upgrading(upgrade),
             sequence: Sequence::default(),
+            counts: shared.hears_losses.then(Box::default),
             last_seq: None,
             ending: Ending::default(),
         }
@@ -108,9 +119,19 @@ impl Connection {
         self.ending
     }
 
-    /// How many of the first `published` events have not come.
+    /// How many of the first `published` events of its class have not come.
     pub fn missing(&self, published: u32) -> u64 {
         self.sequence.missing(published)
+    }
+
+    /// Among all of the run.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What came and what was told as lost, where losses are told.
+    pub fn counts(&self) -> Option<&Counts> {
+        self.counts.as_deref()
     }
 
     /// Takes what was received; answers go to `output`.
@@ -214,7 +235,11 @@ impl Connection {
     ) -> Result<(), Fault> {
         match (&self.phase, message) {
             (Phase::Greeting, Message::Welcome { .. }) => {
-                frame::write(Kind::Text, shared.subscribe.as_bytes(), output);
+                let subscribe = json!({
+                    "type": "subscribe", "subscription_id": "load",
+                    "filters": shared.filters.of(self.number),
+                });
+                frame::write(Kind::Text, subscribe.to_string().as_bytes(), output);
                 self.phase = Phase::Subscribing;
             }
             (Phase::Greeting, _) => return Err(Fault::NoWelcome),
@@ -223,6 +248,12 @@ impl Connection {
                 return Err(Fault::NotSubscribed(format!("{code}: {message}")));
             }
             (_, Message::Event(facts)) => self.handle_event(facts, now_ns, shared),
+            (_, Message::Dropped(dropped)) => {
+                shared.ledger.dropped += dropped.counts.sum();
+                if let Some(counts) = &mut self.counts {
+                    counts.dropped(dropped);
+                }
+            }
             (_, Message::Closing) => self.ending.was_told = true,
             (_, Message::Error { code, .. }) => shared.ledger.note_error(code),
             _ => shared.ledger.other_messages += 1,
@@ -231,11 +262,15 @@ impl Connection {
     }
 
     fn handle_event(&mut self, facts: EventFacts, now_ns: u64, shared: &mut Shared) {
+        if self.counts.is_some() {
+            return self.handle_event_in_lane(facts, now_ns, shared);
+        }
+        let is_dense = shared.filters.is_everything();
         let ledger = &mut shared.ledger;
         if let Some(seq) = facts.seq {
             match self.last_seq {
                 Some(last) if seq <= last => ledger.seq_not_rising += 1,
-                Some(last) if shared.is_dense && seq != last + 1 => ledger.seq_gaps += 1,
+                Some(last) if is_dense && seq != last + 1 => ledger.seq_gaps += 1,
                 _ => {}
             }
             self.last_seq = Some(seq.max(self.last_seq.unwrap_or(0)));
@@ -254,22 +289,45 @@ impl Connection {
         }
         ledger.note_delivery(now_ns.saturating_sub(mark.due_ns));
     }
+
+    /// Where events may overtake each other, and be lost: seq rises within a priority only.
+    fn handle_event_in_lane(&mut self, facts: EventFacts, now_ns: u64, shared: &mut Shared) {
+        let ledger = &mut shared.ledger;
+        let mark = facts.mark.filter(|mark| mark.run == shared.run);
+        let (Some(counts), Some(seq), Some(priority), Some(mark)) =
+            (&mut self.counts, facts.seq, facts.priority, mark)
+        else {
+            ledger.foreign_events += 1;
+            return;
+        };
+        // Only to find the event that comes next faster.
+        self.last_seq = Some(seq);
+        let out_of_order = counts.out_of_order;
+        counts.event(seq, priority, 0..0);
+        ledger.out_of_order += counts.out_of_order - out_of_order;
+        ledger.note_delivery(now_ns.saturating_sub(mark.due_ns));
+        ledger.note_in_lane(priority, &mark, now_ns);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tungstenite::WebSocket;
     use tungstenite::protocol::Role;
-    use tungstenite::{Message as TungsteniteMessage, WebSocket};
 
     fn shared() -> Shared {
         Shared {
             run: 1,
-            subscribe: r#"{"type":"subscribe"}"#.to_owned(),
-            is_dense: true,
+            filters: Filters::Same(json!({})),
+            hears_losses: false,
             events: EventCache::default(),
             ledger: Ledger::default(),
         }
+    }
+
+    fn target() -> Target {
+        Target { addr: ([127, 0, 0, 1], 1).into(), host: "h".to_owned(), path: "/ws".to_owned() }
     }
 
     /// A server's text frame, up to 64 KiB.
@@ -292,7 +350,7 @@ mod tests {
     /// A live connection, brought there byte by byte.
     fn live(shared: &mut Shared) -> Connection {
         let mut output = Vec::new();
-        let mut connection = Connection::start("h", "/ws", &mut output);
+        let mut connection = Connection::start(&target(), 7, shared, &mut output);
         let request = String::from_utf8(output).expect("a request is text");
         let key = request.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.lines().next());
         let accept = tungstenite::handshake::derive_accept_key(key.unwrap_or("").as_bytes());
@@ -315,7 +373,9 @@ mod tests {
         let mut server =
             WebSocket::from_raw_socket(std::io::Cursor::new(output), Role::Server, None);
         let sent = server.read().expect("tungstenite reads what was sent");
-        assert_eq!(sent, TungsteniteMessage::text(shared.subscribe.clone()));
+        let sent: serde_json::Value =
+            serde_json::from_str(sent.to_text().expect("a text")).expect("JSON");
+        assert_eq!(sent["filters"], shared.filters.of(7));
         connection
     }
 

@@ -46,7 +46,7 @@ mod tests {
         let mut cache = EventCache::default();
         for seq in [5, 6, 6, 5] {
             let text = format!(r#"{{"type":"event","seq":{seq}}}"#);
-            let facts = EventFacts { seq: Some(seq), mark: None };
+            let facts = EventFacts { seq: Some(seq), priority: None, mark: None };
             assert_eq!(cache.read(text.as_bytes(), 1), Ok(Message::Event(facts)));
         }
     }

@@ -5,16 +5,20 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use serde_json::Value;
+use hdrhistogram::Histogram;
 
 use crate::clock::now_ns;
+use crate::filters::Filters;
 use crate::fleet::Fleet;
 use crate::link::{Plan, Progress};
-use crate::outcome::{Connections, Deliveries, Drain, Latency, Outcome, Publishing, Server};
+use crate::outcome::{
+    Connections, Deliveries, Drain, Lane, Latency, Outcome, Priorities, Publishing, Server,
+};
 use crate::partition::{connections_per_process, shares, sources};
-use crate::publish::{self, Published};
+use crate::priority::{ByPriority, Priority};
+use crate::publish::{self, Kind, Published};
 use crate::server_process::{Sample, sample};
-use crate::tally::Tally;
+use crate::tally::{Tally, histogram_of};
 use crate::target::Target;
 use crate::{Error, publish::publish};
 
@@ -41,7 +45,11 @@ pub struct Settings {
     pub events: u32,
     pub rate: f64,
     pub event_bytes: usize,
-    pub filters: Value,
+    pub filters: Filters,
+    /// Critical events meanwhile; connections are told what they miss then, and may miss low ones.
+    pub criticals: Option<Criticals>,
+    /// SO_RCVBUF of every connection; absent: the kernel's choice.
+    pub receive_buffer: Option<usize>,
     pub source_addresses: Vec<IpAddr>,
     /// How long nothing may arrive before what is missing counts as missing.
     pub quiet: Duration,
@@ -50,6 +58,13 @@ pub struct Settings {
     pub server_pid: Option<u32>,
     /// This program, to start workers from.
     pub program: PathBuf,
+}
+
+/// Critical events, from a publisher of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct Criticals {
+    pub events: u32,
+    pub rate: f64,
 }
 
 /// Runs the scenario; `say` is told how it goes.
@@ -76,6 +91,7 @@ struct Timeline {
     connected: Progress,
     publish_ns: u64,
     published: Published,
+    criticals: Published,
     delivered: Progress,
     drain: Option<Drain>,
 }
@@ -89,14 +105,22 @@ impl<'a> Run<'a> {
         let run = u64::from(fastrand::u32(..));
         let processes = shares.len();
         let window = settings.window.div_ceil(processes as u32).max(1);
-        let plans = shares.into_iter().zip(sources).map(|(connections, sources)| Plan {
+        let firsts = shares.clone().into_iter().scan(0, |next, connections| {
+            *next += connections;
+            Some(*next - connections)
+        });
+        let plans = shares.into_iter().zip(firsts).zip(sources);
+        let plans = plans.map(|((connections, first), sources)| Plan {
             target: settings.target.clone(),
             run,
             connections,
+            first,
             window,
             attempts: settings.attempts,
             handshake_timeout_ms: settings.handshake_timeout.as_millis() as u64,
             filters: settings.filters.clone(),
+            hears_losses: settings.criticals.is_some(),
+            receive_buffer: settings.receive_buffer,
             sources,
         });
         let started_ns = now_ns();
@@ -108,11 +132,16 @@ impl<'a> Run<'a> {
         let connected = self.await_connections()?;
         self.sample();
         let publish_ns = now_ns();
-        let (published, delivered) = self.await_deliveries(connected)?;
+        let (published, criticals, delivered) = self.await_deliveries(connected)?;
         self.sample();
         let drain = self.await_drain()?;
-        let tally = self.fleet.finish(published.accepted)?;
-        let timeline = Timeline { connected, publish_ns, published, delivered, drain };
+        let by_priority = ByPriority {
+            critical: u64::from(criticals.accepted),
+            low: u64::from(published.accepted),
+            ..ByPriority::default()
+        };
+        let tally = self.fleet.finish(published.accepted, by_priority)?;
+        let timeline = Timeline { connected, publish_ns, published, criticals, delivered, drain };
         let times = Times {
             settings: self.settings,
             started_ns: self.started_ns,
@@ -134,47 +163,58 @@ impl<'a> Run<'a> {
     }
 
     /// Publishes, and listens until everything has come or nothing comes any more.
-    fn await_deliveries(&mut self, connected: Progress) -> Result<(Published, Progress), Error> {
-        let Some(publisher) = self.start_publisher()? else {
-            return Ok((Published::default(), connected));
+    fn await_deliveries(
+        &mut self,
+        connected: Progress,
+    ) -> Result<(Published, Published, Progress), Error> {
+        let Some(publishers) = self.start_publishers()? else {
+            return Ok((Published::default(), Published::default(), connected));
         };
-        let mut publisher = Some(publisher);
-        let mut published: Option<Published> = None;
+        let mut publishers = Some(publishers);
+        let mut published: Option<(Published, Published)> = None;
         let mut last_change = (0, now_ns());
         loop {
             let progress = self.fleet.listen(LISTEN)?;
-            if let Some(handle) = publisher.take_if(|handle| handle.is_finished()) {
-                published = Some(join(handle)?);
+            if let Some(publishers) = publishers.take_if(|publishers| publishers.are_finished()) {
+                published = Some(publishers.join()?);
                 last_change.1 = now_ns();
             }
             if progress.deliveries != last_change.0 {
                 last_change = (progress.deliveries, now_ns());
             }
             self.tell(|| format!("{} deliveries", progress.deliveries));
-            let Some(known) = &published else { continue };
-            let expected = u64::from(known.accepted) * progress.subscribed;
+            let Some((low, criticals)) = &published else { continue };
+            let expected = expected(self.settings, low, criticals, progress.subscribed);
             let is_quiet = now_ns() > last_change.1 + self.settings.quiet.as_nanos() as u64;
             if progress.deliveries >= expected || is_quiet {
-                return Ok((known.clone(), progress));
+                return Ok((low.clone(), criticals.clone(), progress));
             }
         }
     }
 
-    fn start_publisher(&self) -> Result<Option<JoinHandle<Published>>, Error> {
-        let Some(control) = &self.settings.control else { return Ok(None) };
-        if self.settings.events == 0 {
+    fn start_publishers(&self) -> Result<Option<Publishers>, Error> {
+        let settings = self.settings;
+        let Some(control) = &settings.control else { return Ok(None) };
+        if settings.events == 0 {
             return Ok(None);
         }
-        let plan = publish::Plan {
+        let kind = match &settings.filters {
+            Filters::Same(_) => Kind::Low,
+            classes => Kind::LowByClass { classes: classes.published_classes() },
+        };
+        let low = publish::Plan {
             control: control.clone(),
             run: self.run,
-            events: self.settings.events,
-            rate: self.settings.rate,
-            event_bytes: self.settings.event_bytes,
+            events: settings.events,
+            rate: settings.rate,
+            event_bytes: settings.event_bytes,
+            kind,
         };
-        let thread = thread::Builder::new().name("publisher".to_owned());
-        let handle = thread.spawn(move || publish(&plan));
-        Ok(Some(handle.map_err(Error::io("cannot start the publisher's thread"))?))
+        let criticals = settings.criticals.map(|Criticals { events, rate }| {
+            start_publisher(publish::Plan { events, rate, kind: Kind::Critical, ..low.clone() })
+        });
+        let criticals = criticals.transpose()?;
+        Ok(Some(Publishers { low: start_publisher(low)?, criticals }))
     }
 
     /// Waits for the server to end every connection; how it did so is counted later.
@@ -216,8 +256,40 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Each on a connection of its own, so that critical events do not wait for the others.
+struct Publishers {
+    low: JoinHandle<Published>,
+    criticals: Option<JoinHandle<Published>>,
+}
+
+impl Publishers {
+    fn are_finished(&self) -> bool {
+        self.low.is_finished() && self.criticals.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn join(self) -> Result<(Published, Published), Error> {
+        Ok((join(self.low)?, self.criticals.map(join).transpose()?.unwrap_or_default()))
+    }
+}
+
+fn start_publisher(plan: publish::Plan) -> Result<JoinHandle<Published>, Error> {
+    let thread = thread::Builder::new().name("publisher".to_owned());
+    let handle = thread.spawn(move || publish(&plan));
+    handle.map_err(Error::io("cannot start the publisher's thread"))
+}
+
 fn join(handle: JoinHandle<Published>) -> Result<Published, Error> {
     handle.join().map_err(|_| Error::PublisherPanicked)
+}
+
+/// Events that should come or be told as lost, over all connections.
+fn expected(settings: &Settings, low: &Published, criticals: &Published, subscribed: u64) -> u64 {
+    let (asked, criticals) = (settings.connections, u64::from(criticals.accepted));
+    match settings.filters {
+        Filters::Same(_) => (u64::from(low.accepted) + criticals) * subscribed,
+        // Of connections that are missing it is not known which.
+        _ => settings.filters.due_to_all(asked, low.accepted),
+    }
 }
 
 /// Turns counts and moments into an outcome.
@@ -236,8 +308,9 @@ impl Times<'_> {
             complaints: Vec::new(),
             connections: self.connections(timeline, tally),
             publishing: self.publishing(&timeline.published),
-            deliveries: deliveries(timeline, tally),
-            latency_us: latency(tally),
+            deliveries: self.deliveries(timeline, tally),
+            priorities: self.priorities(timeline, tally),
+            latency_us: latency(&tally.latency()),
             server: self.server(tally),
             drain: timeline
                 .drain
@@ -281,6 +354,44 @@ impl Times<'_> {
         }
     }
 
+    fn deliveries(&self, timeline: &Timeline, tally: &Tally) -> Deliveries {
+        let seconds = seconds(timeline.publish_ns, timeline.delivered.delivered_ns);
+        let client_cpu_us = timeline.delivered.cpu_us.saturating_sub(timeline.connected.cpu_us);
+        Deliveries {
+            expected: expected(
+                self.settings,
+                &timeline.published,
+                &timeline.criticals,
+                tally.subscribed,
+            ),
+            delivered: tally.deliveries,
+            missing: tally.missing,
+            duplicates: tally.duplicates,
+            out_of_order: tally.out_of_order,
+            seq_not_rising: tally.seq_not_rising,
+            seq_gaps: tally.seq_gaps,
+            foreign: tally.foreign_events,
+            other_messages: tally.other_messages,
+            seconds,
+            per_second: per(tally.deliveries, seconds),
+            client_cpu_seconds: client_cpu_us as f64 / 1e6,
+        }
+    }
+
+    fn priorities(&self, timeline: &Timeline, tally: &Tally) -> Option<Priorities> {
+        let asked = self.settings.criticals?;
+        let Timeline { published, criticals, .. } = timeline;
+        let low = lane(published, Priority::Low, tally);
+        let critical = lane(criticals, Priority::Critical, tally);
+        let ratio = per_each(critical.due_us.p99 as f64, low.due_us.p99);
+        let criticals = Publishing {
+            events: asked.events,
+            rate: asked.rate,
+            ..self.publishing(&timeline.criticals)
+        };
+        Some(Priorities { critical, low, p99_ratio: ratio, publishing: criticals })
+    }
+
     fn server(&self, tally: &Tally) -> Option<Server> {
         let [before, idle, after] = self.samples else { return None };
         let user_us = after.user_us.saturating_sub(idle.user_us) as f64;
@@ -301,27 +412,19 @@ impl Times<'_> {
     }
 }
 
-fn deliveries(timeline: &Timeline, tally: &Tally) -> Deliveries {
-    let seconds = seconds(timeline.publish_ns, timeline.delivered.delivered_ns);
-    let client_cpu_us = timeline.delivered.cpu_us.saturating_sub(timeline.connected.cpu_us);
-    Deliveries {
-        expected: u64::from(timeline.published.accepted) * tally.subscribed,
-        delivered: tally.deliveries,
-        missing: tally.missing,
-        duplicates: tally.duplicates,
-        out_of_order: tally.out_of_order,
-        seq_not_rising: tally.seq_not_rising,
-        seq_gaps: tally.seq_gaps,
-        foreign: tally.foreign_events,
-        other_messages: tally.other_messages,
-        seconds,
-        per_second: per(tally.deliveries, seconds),
-        client_cpu_seconds: client_cpu_us as f64 / 1e6,
+fn lane(published: &Published, priority: Priority, tally: &Tally) -> Lane {
+    let lane = &tally.lanes[priority];
+    Lane {
+        accepted: published.accepted,
+        delivered: lane.delivered,
+        dropped: lane.dropped,
+        unaccounted: lane.unaccounted,
+        due_us: latency(&histogram_of(&lane.due_us)),
+        sent_us: latency(&histogram_of(&lane.sent_us)),
     }
 }
 
-fn latency(tally: &Tally) -> Latency {
-    let latency = tally.latency();
+fn latency(latency: &Histogram<u64>) -> Latency {
     if latency.is_empty() {
         return Latency::default();
     }
@@ -364,7 +467,28 @@ fn complaints(outcome: &Outcome) -> Vec<String> {
     let wrong = counts.into_iter().filter(|(count, _)| *count > 0);
     let wrong = wrong.map(|(count, what)| format!("{count} {what}"));
     let failure = publishing.failure.iter().map(|why| format!("publishing broke off: {why}"));
-    failure.chain(wrong).collect()
+    let mut complaints: Vec<String> = failure.chain(wrong).collect();
+    if let Some(priorities) = &outcome.priorities {
+        complaints.extend(complaints_of_priorities(priorities));
+    }
+    complaints
+}
+
+fn complaints_of_priorities(priorities: &Priorities) -> Vec<String> {
+    let Priorities { critical, low, publishing, .. } = priorities;
+    let counts = [
+        (
+            u64::from(publishing.events - publishing.accepted.min(publishing.events)),
+            "critical events were not accepted",
+        ),
+        (critical.dropped, "critical events were dropped"),
+        (critical.unaccounted, "critical events are not accounted for"),
+        (low.unaccounted, "low events are not accounted for"),
+    ];
+    let wrong = counts.into_iter().filter(|(count, _)| *count > 0);
+    let failure = publishing.failure.iter();
+    let failure = failure.map(|why| format!("publishing critical events broke off: {why}"));
+    failure.chain(wrong.map(|(count, what)| format!("{count} {what}"))).collect()
 }
 
 fn seconds(from_ns: u64, to_ns: u64) -> f64 {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::link::{Command, Plan, Progress, Report};
+use crate::priority::ByPriority;
 use crate::tally::Tally;
 use crate::worker;
 
@@ -81,8 +82,8 @@ impl Fleet {
     ///
     /// # Errors
     /// When a worker cannot, or takes too long.
-    pub fn finish(mut self, published: u32) -> Result<Tally, Error> {
-        self.tell_all(&Command::Finish { published })?;
+    pub fn finish(mut self, published: u32, by_priority: ByPriority<u64>) -> Result<Tally, Error> {
+        self.tell_all(&Command::Finish { published, by_priority })?;
         let until = Instant::now() + FINISH_TIMEOUT;
         while let Some(index) = self.workers.iter().position(|worker| worker.tally.is_none()) {
             match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {

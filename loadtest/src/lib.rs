@@ -8,8 +8,10 @@
 //! - [`worker`]: a crowd in a process of its own, because descriptors are limited per process;
 //!   it speaks [`link`] over its standard streams. [`fleet`] is the other end.
 //! - [`publish`]: an open-loop publisher over HTTP.
-//! - [`fanout`]: the scenario that puts these together; [`outcome`] and [`report`] tell how it
-//!   went.
+//! - [`fanout`]: the scenario that puts these together, also with critical events among low ones;
+//!   [`outcome`] and [`report`] tell how it went.
+//! - [`filtered`]: fan-outs in turn, with one filter and with very many ([`filters`]).
+//! - [`slow`]: a few subscribers, some of them slow, and an audit of what each was sent.
 
 #![forbid(unsafe_code)]
 
@@ -20,14 +22,18 @@ pub mod crowd;
 pub mod error;
 pub mod events;
 pub mod fanout;
+pub mod filtered;
+pub mod filters;
 pub mod fleet;
 pub mod link;
 pub mod outcome;
 pub mod partition;
+pub mod priority;
 pub mod publish;
 pub mod report;
 pub mod sequence;
 pub mod server_process;
+pub mod slow;
 pub mod tally;
 pub mod target;
 pub mod wire;

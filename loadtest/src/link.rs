@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::filters::Filters;
+use crate::priority::ByPriority;
 use crate::tally::Tally;
 use crate::target::Target;
 
@@ -17,7 +18,8 @@ pub enum Command {
     /// From now on the server is meant to end connections; before, each that it ends is lost.
     Drain,
     /// Count up and end. What is missing is judged by the number of events published.
-    Finish { published: u32 },
+    /// Where losses are told, the number of each priority counts instead.
+    Finish { published: u32, by_priority: ByPriority<u64> },
 }
 
 /// One worker's part.
@@ -26,13 +28,19 @@ pub struct Plan {
     pub target: Target,
     pub run: u64,
     pub connections: u32,
+    /// The number of its first connection among those of all workers.
+    pub first: u32,
     /// Attempts to connect that may be under way at once.
     pub window: u32,
     /// Attempts for each connection.
     pub attempts: u32,
     /// From connecting to `subscribed`, in milliseconds.
     pub handshake_timeout_ms: u64,
-    pub filters: Value,
+    pub filters: Filters,
+    /// Ask for the protocol by name: the server may drop events then, and tells so.
+    pub hears_losses: bool,
+    /// SO_RCVBUF; absent: the kernel's choice.
+    pub receive_buffer: Option<usize>,
     /// Local addresses and ports to connect from; empty: the kernel chooses.
     pub sources: Vec<PortRange>,
 }
@@ -67,6 +75,7 @@ pub struct Progress {
     pub failed: u64,
     /// Subscribed connections that have ended.
     pub ended: u64,
+    /// Events that came or were told as lost.
     pub deliveries: u64,
     /// When the last connection was subscribed or given up; zero before.
     pub settled_ns: u64,

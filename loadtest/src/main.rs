@@ -1,19 +1,38 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use alarmcast_loadtest::args::{Cli, Command, FanoutArgs};
+use alarmcast_loadtest::args::{Cli, Command, FanoutArgs, FilteredArgs, PrioritiesArgs, SlowArgs};
+use alarmcast_loadtest::filtered::FilteredOutcome;
 use alarmcast_loadtest::outcome::Outcome;
-use alarmcast_loadtest::{Error, fanout, report, worker};
+use alarmcast_loadtest::slow::outcome::SlowOutcome;
+use alarmcast_loadtest::{Error, fanout, filtered, report, slow, worker};
 use clap::Parser;
+use serde::Serialize;
 
 /// The run could not be made.
 const EXIT_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Fanout(args) => run_fanout(args),
+        Command::Fanout(args) => {
+            let is_json = args.crowd.json;
+            conclude(try_fanout(args), is_json, report::table, |outcome| outcome.ok)
+        }
+        Command::Filtered(args) => {
+            let is_json = args.crowd.json;
+            conclude(try_filtered(args), is_json, report::filtered::table, |outcome| outcome.ok)
+        }
+        Command::Priorities(args) => {
+            let is_json = args.crowd.json;
+            conclude(try_priorities(args), is_json, report::table, |outcome| outcome.ok)
+        }
+        Command::Slow(args) => {
+            let is_json = args.json;
+            conclude(try_slow(args), is_json, report::slow::table, |outcome| outcome.ok)
+        }
         Command::Worker => {
             worker::run();
             ExitCode::SUCCESS
@@ -21,31 +40,48 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_fanout(args: FanoutArgs) -> ExitCode {
-    let is_json = args.json;
-    match try_fanout(args) {
-        Ok(outcome) => {
-            print_outcome(&outcome, is_json);
-            if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+fn try_fanout(args: FanoutArgs) -> Result<Outcome, Error> {
+    fanout::run(&args.settings(this_program()?)?, &mut say)
+}
+
+fn try_filtered(args: FilteredArgs) -> Result<FilteredOutcome, Error> {
+    filtered::run(&args.settings(this_program()?)?, &mut say)
+}
+
+fn try_priorities(args: PrioritiesArgs) -> Result<Outcome, Error> {
+    fanout::run(&args.settings(this_program()?)?, &mut say)
+}
+
+fn this_program() -> Result<PathBuf, Error> {
+    env::current_exe().map_err(Error::io("cannot find this program"))
+}
+
+fn try_slow(args: SlowArgs) -> Result<SlowOutcome, Error> {
+    slow::run(&args.settings()?, &mut say)
+}
+
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Prints what came of a run; the program's exit code.
+fn conclude<T: Serialize>(
+    result: Result<T, Error>,
+    is_json: bool,
+    table: impl FnOnce(&T) -> String,
+    is_ok: impl FnOnce(&T) -> bool,
+) -> ExitCode {
+    let outcome = match result {
+        Ok(outcome) => outcome,
         Err(error) => {
             eprintln!("alarmcast-loadtest: {error}");
-            ExitCode::from(EXIT_NOT_RUN)
+            return ExitCode::from(EXIT_NOT_RUN);
         }
-    }
-}
-
-fn try_fanout(args: FanoutArgs) -> Result<Outcome, Error> {
-    let program = env::current_exe().map_err(Error::io("cannot find this program"))?;
-    fanout::run(&args.settings(program)?, &mut |line| eprintln!("{line}"))
-}
-
-fn print_outcome(outcome: &Outcome, is_json: bool) {
-    if !is_json {
-        return print!("{}", report::table(outcome));
-    }
-    match serde_json::to_string_pretty(outcome) {
-        Ok(text) => println!("{text}"),
+    };
+    match serde_json::to_string_pretty(&outcome) {
+        Ok(text) if is_json => println!("{text}"),
+        Ok(_) => print!("{}", table(&outcome)),
         Err(error) => eprintln!("alarmcast-loadtest: {error}"),
     }
+    if is_ok(&outcome) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -17,6 +17,9 @@ pub struct Outcome {
     pub deliveries: Deliveries,
     /// From the moment that an event was due to each delivery.
     pub latency_us: Latency,
+    /// Absent unless critical events were published meanwhile.
+    #[serde(default)]
+    pub priorities: Option<Priorities>,
     /// Absent unless the server's process is known.
     pub server: Option<Server>,
     /// Absent unless a drain was expected.
@@ -91,6 +94,33 @@ pub struct Latency {
     pub p99: u64,
     pub p99_9: u64,
     pub max: u64,
+}
+
+/// Critical events among low ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Priorities {
+    pub critical: Lane,
+    pub low: Lane,
+    /// The p99 of critical events to that of low ones, both from due.
+    pub p99_ratio: f64,
+    /// Of the critical events.
+    pub publishing: Publishing,
+}
+
+/// One priority, over all connections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Events, as published.
+    pub accepted: u32,
+    pub delivered: u64,
+    /// As the server told.
+    pub dropped: u64,
+    /// By how much these two differ from what was accepted, summed over connections.
+    pub unaccounted: u64,
+    /// From the moment that an event was due.
+    pub due_us: Latency,
+    /// From the moment that its request was made, the last one where the server asked to wait.
+    pub sent_us: Latency,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

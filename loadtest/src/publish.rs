@@ -6,13 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::header::RETRY_AFTER;
 
 use crate::clock::now_ns;
+use crate::filters::resource;
 use crate::tally::empty_histogram;
-use crate::wire::message::{DUE_KEY, INDEX_KEY, RUN_KEY};
+use crate::wire::message::{DUE_KEY, INDEX_KEY, RUN_KEY, SENT_KEY};
 
 /// Events in one request, at most: what became due while the last one was under way.
 const BATCH_MAX: u32 = 100;
@@ -32,6 +33,18 @@ pub struct Plan {
     pub rate: f64,
     /// Size of an event's JSON, at least.
     pub event_bytes: usize,
+    pub kind: Kind,
+}
+
+/// What is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Low events for everybody.
+    Low,
+    /// Low events for so many classes of connections in turn, numbered within each class.
+    LowByClass { classes: u32 },
+    /// Incidents of severity P0.
+    Critical,
 }
 
 /// How publishing went.
@@ -133,10 +146,12 @@ impl<'a> Publisher<'a> {
 
     /// Posts events until the server has taken or refused each of them.
     fn post(&mut self, events: impl Iterator<Item = (u32, u64)>) -> Result<(), Fault> {
-        let lines: Vec<String> = events.map(|(index, due_ns)| self.event(index, due_ns)).collect();
-        let body = lines.join("\n");
+        let events: Vec<_> = events.collect();
         let mut failures = 0;
         loop {
+            let sent_ns = now_ns();
+            let line = |&(index, due_ns): &(u32, u64)| self.event(index, due_ns, sent_ns);
+            let body = events.iter().map(line).collect::<Vec<_>>().join("\n");
             match self.attempt(body.as_bytes()) {
                 Ok(None) => return Ok(()),
                 Ok(Some(wait)) => {
@@ -177,29 +192,56 @@ impl<'a> Publisher<'a> {
         Ok(None)
     }
 
-    fn event(&self, index: u32, due_ns: u64) -> String {
-        let run = self.plan.run;
-        let mut event = json!({
-            "event_type": "system_event",
-            "category": "load",
-            "message": format!("load event {index} "),
-            "metadata": {
-                RUN_KEY: run.to_string(),
+    fn event(&self, index: u32, due_ns: u64, sent_ns: u64) -> String {
+        let Plan { run, kind, event_bytes, .. } = self.plan;
+        let missing_bytes =
+            event_bytes.saturating_sub(self.padded(index, due_ns, sent_ns, 0).to_string().len());
+        let mut event = self.padded(index, due_ns, sent_ns, missing_bytes);
+        let name = if *kind == Kind::Critical { "critical" } else { "load" };
+        event["idempotency_key"] = format!("{name}-{run}-{index}").into();
+        event.to_string()
+    }
+
+    fn padded(&self, index: u32, due_ns: u64, sent_ns: u64, padding_bytes: usize) -> Value {
+        const INCIDENT: &str = "019ca8e1-9f40-7000-8000-0000000000aa";
+        let text = format!("load event {index} {}", "x".repeat(padding_bytes));
+        let metadata = |index: u32| {
+            json!({
+                RUN_KEY: self.plan.run.to_string(),
                 INDEX_KEY: index.to_string(),
                 DUE_KEY: due_ns.to_string(),
-            },
-        });
-        let missing_bytes = self.plan.event_bytes.saturating_sub(event.to_string().len());
-        event["message"] = format!("load event {index} {}", "x".repeat(missing_bytes)).into();
-        event["idempotency_key"] = format!("load-{run}-{index}").into();
-        event.to_string()
+                SENT_KEY: sent_ns.to_string(),
+            })
+        };
+        let low = |index: u32| {
+            json!({
+                "event_type": "system_event", "category": "load", "message": text,
+                "metadata": metadata(index),
+            })
+        };
+        match self.plan.kind {
+            Kind::Low => low(index),
+            Kind::LowByClass { classes } => {
+                let mut event = low(index / classes);
+                event["context"] = json!({"affected_resources": [resource(index % classes)]});
+                event
+            }
+            // Fields that the server does not know, such as metadata here, are passed on.
+            Kind::Critical => json!({
+                "event_type": "incident_created",
+                "incident": {
+                    "id": INCIDENT, "severity": "P0", "source": "load", "title": "load",
+                    "description": text,
+                },
+                "metadata": metadata(index),
+            }),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     #[test]
     fn an_event_has_the_size_asked_for_and_its_mark() {
@@ -209,13 +251,30 @@ mod tests {
             events: 1,
             rate: 1.0,
             event_bytes: 512,
+            kind: Kind::Low,
         };
-        let text = Publisher::new(&plan).event(3, 9);
+        let text = Publisher::new(&plan).event(3, 9, 10);
         let mut event: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(event["metadata"][INDEX_KEY], "3");
         assert_eq!(event["metadata"][DUE_KEY], "9");
         let key = event.as_object_mut().and_then(|event| event.remove("idempotency_key"));
         assert_eq!(key, Some("load-7-3".into()));
         assert_eq!(event.to_string().len(), 512);
+    }
+
+    #[test]
+    fn events_of_classes_are_numbered_within_each() {
+        let plan = Plan {
+            control: "http://127.0.0.1:1".to_owned(),
+            run: 7,
+            events: 1,
+            rate: 1.0,
+            event_bytes: 0,
+            kind: Kind::LowByClass { classes: 10 },
+        };
+        let text = Publisher::new(&plan).event(37, 9, 10);
+        let event: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(event["metadata"][INDEX_KEY], "3");
+        assert_eq!(event["context"]["affected_resources"][0], "class-7");
     }
 }

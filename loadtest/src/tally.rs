@@ -6,6 +6,8 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::connection::{Connection, Ending};
+use crate::priority::{ByPriority, Priority};
+use crate::wire::message::Mark;
 
 /// Longest latency that is told apart, in µs: an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
@@ -16,6 +18,8 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 pub struct Ledger {
     /// Events of this run, each counted once for a connection.
     pub deliveries: u64,
+    /// Events that the server told it had dropped.
+    pub dropped: u64,
     pub duplicates: u64,
     /// Events that came after a later one.
     pub out_of_order: u64,
@@ -29,6 +33,34 @@ pub struct Ledger {
     /// `error` messages to subscribed connections, by code.
     pub errors: BTreeMap<String, u64>,
     latency_us: Histogram<u64>,
+    /// Where losses are told.
+    lanes: ByPriority<LaneLedger>,
+}
+
+#[derive(Debug)]
+struct LaneLedger {
+    due_us: Histogram<u64>,
+    sent_us: Histogram<u64>,
+}
+
+impl Default for LaneLedger {
+    fn default() -> Self {
+        Self { due_us: empty_histogram(), sent_us: empty_histogram() }
+    }
+}
+
+/// What was counted of one priority, where losses are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneTally {
+    pub delivered: u64,
+    /// As the server told.
+    pub dropped: u64,
+    /// By how much the two together are off, summed over connections.
+    pub unaccounted: u64,
+    /// Counts by µs, from the moment that an event was due.
+    pub due_us: Vec<(u64, u64)>,
+    /// And from the moment that its request was made.
+    pub sent_us: Vec<(u64, u64)>,
 }
 
 /// What one crowd, or all together, counted.
@@ -55,6 +87,7 @@ pub struct Tally {
     pub endings: Endings,
     /// Counts by µs: a histogram's recorded values.
     pub latency_us: Vec<(u64, u64)>,
+    pub lanes: ByPriority<LaneTally>,
 }
 
 /// How subscribed connections ended.
@@ -76,6 +109,7 @@ impl Default for Ledger {
     fn default() -> Self {
         Self {
             deliveries: 0,
+            dropped: 0,
             duplicates: 0,
             out_of_order: 0,
             seq_not_rising: 0,
@@ -84,6 +118,7 @@ impl Default for Ledger {
             other_messages: 0,
             errors: BTreeMap::new(),
             latency_us: empty_histogram(),
+            lanes: ByPriority::default(),
         }
     }
 }
@@ -93,6 +128,18 @@ impl Ledger {
     pub fn note_delivery(&mut self, latency_ns: u64) {
         self.deliveries += 1;
         self.latency_us.saturating_record(latency_ns / 1_000);
+    }
+
+    /// Counts an event's latencies by priority.
+    pub fn note_in_lane(&mut self, priority: Priority, mark: &Mark, now_ns: u64) {
+        let lane = &mut self.lanes[priority];
+        lane.due_us.saturating_record(now_ns.saturating_sub(mark.due_ns) / 1_000);
+        lane.sent_us.saturating_record(now_ns.saturating_sub(mark.sent_ns) / 1_000);
+    }
+
+    /// Events that came or were told as lost.
+    pub fn accounted(&self) -> u64 {
+        self.deliveries + self.dropped
     }
 
     pub fn note_error(&mut self, code: String) {
@@ -111,16 +158,38 @@ impl Ledger {
             other_messages: self.other_messages,
             errors: self.errors.clone(),
             latency_us: recorded(&self.latency_us),
+            lanes: ByPriority::from_fn(|priority| LaneTally {
+                due_us: recorded(&self.lanes[priority].due_us),
+                sent_us: recorded(&self.lanes[priority].sent_us),
+                ..LaneTally::default()
+            }),
             ..Tally::default()
         }
     }
 }
 
 impl Tally {
-    /// Counts a connection that was subscribed once.
-    pub fn add_connection(&mut self, connection: &Connection, published: u32) {
+    /// Counts a connection that was subscribed once, and was due so many events.
+    pub fn add_connection(
+        &mut self,
+        connection: &Connection,
+        due: u32,
+        by_priority: &ByPriority<u64>,
+    ) {
         self.subscribed += 1;
-        self.missing += connection.missing(published);
+        match connection.counts() {
+            None => self.missing += connection.missing(due),
+            Some(counts) => {
+                for priority in Priority::ALL {
+                    let lane = &mut self.lanes[priority];
+                    let (delivered, dropped) =
+                        (counts.delivered[priority], counts.dropped[priority]);
+                    lane.delivered += delivered;
+                    lane.dropped += dropped;
+                    lane.unaccounted += (delivered + dropped).abs_diff(by_priority[priority]);
+                }
+            }
+        }
         self.endings.add(connection.ending());
     }
 
@@ -141,16 +210,34 @@ impl Tally {
         add_counts(&mut self.failures, &other.failures);
         self.endings.merge(&other.endings);
         self.latency_us.extend_from_slice(&other.latency_us);
+        for priority in Priority::ALL {
+            self.lanes[priority].merge(&other.lanes[priority]);
+        }
     }
 
     /// The latencies of all deliveries, in µs.
     pub fn latency(&self) -> Histogram<u64> {
-        let mut histogram = empty_histogram();
-        for &(value, count) in &self.latency_us {
-            histogram.saturating_record_n(value, count);
-        }
-        histogram
+        histogram_of(&self.latency_us)
     }
+}
+
+impl LaneTally {
+    fn merge(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.dropped += other.dropped;
+        self.unaccounted += other.unaccounted;
+        self.due_us.extend_from_slice(&other.due_us);
+        self.sent_us.extend_from_slice(&other.sent_us);
+    }
+}
+
+/// A histogram of values and how often each was recorded.
+pub fn histogram_of(recorded: &[(u64, u64)]) -> Histogram<u64> {
+    let mut histogram = empty_histogram();
+    for &(value, count) in recorded {
+        histogram.saturating_record_n(value, count);
+    }
+    histogram
 }
 
 impl Endings {

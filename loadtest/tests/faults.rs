@@ -3,9 +3,10 @@
 mod fake;
 mod program;
 
+use alarmcast_loadtest::fanout::READY_FOR_DRAIN;
 use alarmcast_loadtest::outcome::Outcome;
 use fake::{Fake, Misdeed};
-use program::{arguments, fanout};
+use program::{arguments, run};
 
 const EVENTS: u64 = 4;
 
@@ -144,4 +145,13 @@ fn a_publisher_without_a_server_keeps_what_was_counted() {
     assert_eq!(outcome.drain.map(|drain| drain.endings.orderly), Some(3));
     assert!(outcome.publishing.failure.is_some());
     assert_eq!(outcome.complaints[1..], ["4 events were not accepted"]);
+}
+
+/// Runs `fanout` with `args`, and `at_drain` once it is ready for it.
+fn fanout(args: &[String], mut at_drain: impl FnMut()) -> (Option<i32>, Outcome) {
+    run("fanout", args, |line| {
+        if line == READY_FOR_DRAIN {
+            at_drain();
+        }
+    })
 }

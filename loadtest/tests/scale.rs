@@ -7,11 +7,13 @@ mod program;
 mod server;
 
 use std::env;
+use std::fs;
 use std::sync::{Mutex, PoisonError};
 
+use alarmcast_loadtest::fanout::READY_FOR_DRAIN;
 use alarmcast_loadtest::outcome::{Drain, Outcome};
 use nix::sys::resource::{Resource, getrlimit};
-use program::{arguments, fanout};
+use program::{arguments, run};
 use server::Server;
 
 /// One crowd at a time.
@@ -52,7 +54,7 @@ fn more_connections_than_descriptors_on_io_uring() {
     let server = Server::start("uring", 2, descriptors);
     let mut open_while_held = None;
     let (code, outcome) = fanout(&args(&server, connections), || {
-        open_while_held = Some(server.descriptors());
+        open_while_held = Some(open_descriptors(server.id()));
         server.terminate();
     });
     assert_everything(code, &outcome, connections, server);
@@ -90,6 +92,11 @@ fn args(server: &Server, connections: u32) -> Vec<String> {
     ])
 }
 
+/// Open descriptors of a process.
+fn open_descriptors(id: u32) -> usize {
+    fs::read_dir(format!("/proc/{id}/fd")).expect("the server runs").count()
+}
+
 /// Each connection got each event, and then `closing`, 1001 and a clean end; the server
 /// ended well.
 fn assert_everything(code: Option<i32>, outcome: &Outcome, connections: u32, server: Server) {
@@ -110,4 +117,13 @@ fn assert_everything(code: Option<i32>, outcome: &Outcome, connections: u32, ser
         outcome.latency_us.p99,
         outcome.server.unwrap_or_default().cpu_us_per_delivery,
     );
+}
+
+/// Runs `fanout` with `args`, and `at_drain` once it is ready for it.
+fn fanout(args: &[String], mut at_drain: impl FnMut()) -> (Option<i32>, Outcome) {
+    run("fanout", args, |line| {
+        if line == READY_FOR_DRAIN {
+            at_drain();
+        }
+    })
 }

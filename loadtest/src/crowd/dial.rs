@@ -51,13 +51,15 @@ impl DialQueue {
 pub struct Dialer {
     target: SocketAddr,
     sources: Vec<PortRange>,
+    /// SO_RCVBUF; absent: the kernel's choice.
+    receive_buffer: Option<usize>,
     range: usize,
     offset: u32,
 }
 
 impl Dialer {
-    pub fn new(target: SocketAddr, sources: Vec<PortRange>) -> Self {
-        Self { target, sources, range: 0, offset: 0 }
+    pub fn new(target: SocketAddr, sources: Vec<PortRange>, receive_buffer: Option<usize>) -> Self {
+        Self { target, sources, receive_buffer, range: 0, offset: 0 }
     }
 
     /// Starts connecting; that it is connected shows when it becomes writable.
@@ -68,7 +70,7 @@ impl Dialer {
         let mut tries = 0;
         loop {
             let source = self.next_source();
-            match connect(self.target, source) {
+            match connect(self.target, source, self.receive_buffer) {
                 Err(error) if source.is_some() && is_port_taken(&error) && tries < PORT_TRIES => {
                     tries += 1;
                 }
@@ -89,10 +91,18 @@ impl Dialer {
     }
 }
 
-fn connect(target: SocketAddr, source: Option<SocketAddr>) -> io::Result<TcpStream> {
+fn connect(
+    target: SocketAddr,
+    source: Option<SocketAddr>,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_buffer {
+        // Before connecting: the window is agreed on then.
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(source) = source {
         // A port that an earlier run left in TIME_WAIT will do.
         socket.set_reuse_address(true)?;
@@ -133,7 +143,7 @@ mod tests {
             PortRange { source, first: 10, last: 11 },
             PortRange { source, first: 65_535, last: 65_535 },
         ];
-        let mut dialer = Dialer::new(([127, 0, 0, 1], 1).into(), sources);
+        let mut dialer = Dialer::new(([127, 0, 0, 1], 1).into(), sources, None);
         let ports: Vec<_> = (0..4).filter_map(|_| dialer.next_source()).map(|a| a.port()).collect();
         assert_eq!(ports, [10, 11, 65_535, 10]);
     }

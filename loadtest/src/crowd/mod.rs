@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
-use serde_json::json;
 
 use crate::clock::{now_ns, own_cpu_us};
 use crate::connection::{Connection, Fault, Shared};
 use crate::events::EventCache;
 use crate::link::{Command, Plan, Progress, Report};
+use crate::priority::ByPriority;
 use crate::tally::{Ledger, Tally};
 use dial::{DialQueue, Dialer};
 use slot::{Open, Pumped, Scratch, Slot};
@@ -60,21 +60,17 @@ impl Crowd {
     pub fn new(plan: Plan) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        let subscribe = json!({
-            "type": "subscribe", "subscription_id": "load", "filters": plan.filters,
-        });
-        let is_dense = plan.filters.as_object().is_none_or(serde_json::Map::is_empty);
         Ok(Self {
             poll,
             waker,
             slots: (0..plan.connections).map(|_| Slot::default()).collect(),
             queue: DialQueue::new(plan.connections),
-            dialer: Dialer::new(plan.target.addr, plan.sources.clone()),
+            dialer: Dialer::new(plan.target.addr, plan.sources.clone(), plan.receive_buffer),
             outstanding: 0,
             shared: Shared {
                 run: plan.run,
-                subscribe: subscribe.to_string(),
-                is_dense,
+                filters: plan.filters.clone(),
+                hears_losses: plan.hears_losses,
                 events: EventCache::default(),
                 ledger: Ledger::default(),
             },
@@ -105,13 +101,13 @@ impl Crowd {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
             match commands.try_recv() {
-                Ok(Command::Finish { published }) => {
+                Ok(Command::Finish { published, by_priority }) => {
                     self.say_goodbye(&mut events)?;
-                    return Ok(self.tally(published));
+                    return Ok(self.tally(published, &by_priority));
                 }
                 Ok(Command::Drain) => self.progress.draining = 1,
                 Ok(Command::Begin(_)) | Err(TryRecvError::Disconnected) => {
-                    return Ok(self.tally(0));
+                    return Ok(self.tally(0, &ByPriority::default()));
                 }
                 Err(TryRecvError::Empty) => {}
             }
@@ -121,7 +117,7 @@ impl Crowd {
             self.give_up_slow_handshakes(now);
             if now >= self.reported_ns + REPORT_INTERVAL_NS {
                 self.reported_ns = now;
-                self.progress.deliveries = self.shared.ledger.deliveries;
+                self.progress.deliveries = self.shared.ledger.accounted();
                 self.progress.cpu_us = own_cpu_us();
                 report(Report::Progress(self.progress));
             }
@@ -134,11 +130,11 @@ impl Crowd {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }
-        let deliveries_before = self.shared.ledger.deliveries;
+        let accounted_before = self.shared.ledger.accounted();
         for event in events.iter().filter(|event| event.token() != WAKE) {
             self.handle_ready(event);
         }
-        if self.shared.ledger.deliveries > deliveries_before {
+        if self.shared.ledger.accounted() > accounted_before {
             self.progress.delivered_ns = now_ns();
         }
         Ok(())
@@ -152,8 +148,9 @@ impl Crowd {
             let slot = &mut self.slots[index as usize];
             slot.attempts += 1;
             let mut request = Vec::new();
-            let target = &self.plan.target;
-            let connection = Connection::start(&target.host, &target.path, &mut request);
+            let number = self.plan.first + index;
+            let connection =
+                Connection::start(&self.plan.target, number, &self.shared, &mut request);
             let interest = Interest::READABLE | Interest::WRITABLE;
             let opened = self.dialer.open().and_then(|mut stream| {
                 self.poll.registry().register(&mut stream, Token(index as usize), interest)?;
@@ -284,12 +281,13 @@ impl Crowd {
         Ok(())
     }
 
-    fn tally(mut self, published: u32) -> Tally {
+    fn tally(mut self, published: u32, by_priority: &ByPriority<u64>) -> Tally {
         let mut tally = self.shared.ledger.tally();
         for slot in self.slots.iter().filter(|slot| slot.was_live) {
             tally.lost += u64::from(slot.is_lost);
             if let Some(connection) = &slot.connection {
-                tally.add_connection(connection, published);
+                let due = self.plan.filters.due(connection.number(), published);
+                tally.add_connection(connection, due, by_priority);
             }
         }
         tally.retries = std::mem::take(&mut self.retries);

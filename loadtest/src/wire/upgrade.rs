@@ -6,11 +6,14 @@ use tungstenite::handshake::derive_accept_key;
 /// Longest response head that is read.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
+/// Who asks for the protocol by this name is told what it misses, instead of being closed.
+pub const JSON_SUBPROTOCOL: &str = "alarmcast.v1.json";
 
 /// A handshake under way: what the server has to answer with.
 #[derive(Clone, Debug)]
 pub struct Upgrade {
     accept: Box<str>,
+    subprotocol: Option<&'static str>,
 }
 
 /// What the bytes received so far amount to.
@@ -40,15 +43,18 @@ pub enum UpgradeError {
 }
 
 impl Upgrade {
-    /// Starts a handshake with a fresh key; returns the request's bytes too.
-    pub fn start(host: &str, path: &str) -> (Self, Vec<u8>) {
+    /// Starts a handshake with a fresh key, offering a subprotocol; returns the request's bytes
+    /// too.
+    pub fn start(host: &str, path: &str, subprotocol: Option<&'static str>) -> (Self, Vec<u8>) {
         let key = generate_key();
+        let offer =
+            subprotocol.map_or(String::new(), |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offer}\r\n"
         );
         let accept = derive_accept_key(key.as_bytes()).into_boxed_str();
-        (Self { accept }, request.into_bytes())
+        (Self { accept, subprotocol }, request.into_bytes())
     }
 
     /// Reads the answer from its first byte on.
@@ -80,8 +86,10 @@ impl Upgrade {
         if value("sec-websocket-accept") != Some(&self.accept) {
             return Err(UpgradeError::Header("Sec-WebSocket-Accept"));
         }
-        if value("sec-websocket-extensions").is_some() || value("sec-websocket-protocol").is_some()
-        {
+        if value("sec-websocket-protocol") != self.subprotocol {
+            return Err(UpgradeError::Header("Sec-WebSocket-Protocol"));
+        }
+        if value("sec-websocket-extensions").is_some() {
             return Err(UpgradeError::Header("only what was offered"));
         }
         Ok(Answer::Accepted { head_bytes })
@@ -110,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_right_answer_is_accepted_at_its_last_byte_and_not_before() {
-        let (upgrade, request) = Upgrade::start("h", "/ws");
+        let (upgrade, request) = Upgrade::start("h", "/ws", None);
         assert!(request.starts_with(b"GET /ws HTTP/1.1\r\nHost: h\r\n"));
         let head = answer(&upgrade.accept);
         for length in 0..head.len() {
@@ -121,16 +129,30 @@ mod tests {
     }
 
     #[test]
+    fn a_subprotocol_that_was_offered_has_to_be_agreed_on() {
+        let (upgrade, request) = Upgrade::start("h", "/ws", Some(JSON_SUBPROTOCOL));
+        let offer = format!("\r\nSec-WebSocket-Protocol: {JSON_SUBPROTOCOL}\r\n\r\n");
+        assert!(request.ends_with(offer.as_bytes()));
+        let silent = answer(&upgrade.accept);
+        let error = Err(UpgradeError::Header("Sec-WebSocket-Protocol"));
+        assert_eq!(upgrade.read_answer(silent.as_bytes()), error);
+        let agreed = format!("\r\nsec-websocket-protocol: {JSON_SUBPROTOCOL}\r\n\r\n");
+        let agreed = silent.replace("\r\n\r\n", &agreed);
+        let accepted = Ok(Answer::Accepted { head_bytes: agreed.len() });
+        assert_eq!(upgrade.read_answer(agreed.as_bytes()), accepted);
+    }
+
+    #[test]
     fn another_connections_accept_key_is_refused() {
-        let (upgrade, _) = Upgrade::start("h", "/ws");
-        let (other, _) = Upgrade::start("h", "/ws");
+        let (upgrade, _) = Upgrade::start("h", "/ws", None);
+        let (other, _) = Upgrade::start("h", "/ws", None);
         let error = Err(UpgradeError::Header("Sec-WebSocket-Accept"));
         assert_eq!(upgrade.read_answer(answer(&other.accept).as_bytes()), error);
     }
 
     #[test]
     fn a_refusal_says_when_to_come_back() {
-        let (upgrade, _) = Upgrade::start("h", "/ws");
+        let (upgrade, _) = Upgrade::start("h", "/ws", None);
         let head = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\r\n";
         let refused = Ok(Answer::Refused { status: 503, retry_after_secs: Some(5) });
         assert_eq!(upgrade.read_answer(head.as_bytes()), refused);
@@ -138,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_endless_head_is_given_up() {
-        let (upgrade, _) = Upgrade::start("h", "/ws");
+        let (upgrade, _) = Upgrade::start("h", "/ws", None);
         let head = format!("HTTP/1.1 101 x\r\na: {}", "x".repeat(HEAD_BYTES_MAX));
         assert_eq!(upgrade.read_answer(head.as_bytes()), Err(UpgradeError::TooLong));
     }

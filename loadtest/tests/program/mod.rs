@@ -3,14 +3,17 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
-use alarmcast_loadtest::fanout::READY_FOR_DRAIN;
-use alarmcast_loadtest::outcome::Outcome;
+use serde::de::DeserializeOwned;
 
-/// Runs `alarmcast-loadtest fanout` with `args`, and `at_drain` once it is ready for it.
+/// Runs `alarmcast-loadtest` with a command and `args`; `on_line` hears what it says meanwhile.
 /// Returns its exit code and result.
-pub fn fanout(args: &[String], mut at_drain: impl FnMut()) -> (Option<i32>, Outcome) {
+pub fn run<T: DeserializeOwned>(
+    command: &str,
+    args: &[String],
+    mut on_line: impl FnMut(&str),
+) -> (Option<i32>, T) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_alarmcast-loadtest"))
-        .args(["fanout", "--json"])
+        .args([command, "--json"])
         .args(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -20,9 +23,7 @@ pub fn fanout(args: &[String], mut at_drain: impl FnMut()) -> (Option<i32>, Outc
     let mut said = Vec::new();
     for line in BufReader::new(progress).lines() {
         let line = line.expect("progress is text");
-        if line == READY_FOR_DRAIN {
-            at_drain();
-        }
+        on_line(&line);
         said.push(line);
     }
     let mut json = String::new();

@@ -1,9 +1,12 @@
-//! An outcome as people read it.
+//! Outcomes as people read them.
+
+pub mod filtered;
+pub mod slow;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
-use crate::outcome::{Outcome, Server};
+use crate::outcome::{Outcome, Priorities, Server};
 
 /// A table of the outcome, one value a line.
 pub fn table(outcome: &Outcome) -> String {
@@ -11,18 +14,16 @@ pub fn table(outcome: &Outcome) -> String {
     connections(outcome, &mut table);
     publishing(outcome, &mut table);
     deliveries(outcome, &mut table);
+    if let Some(measured) = &outcome.priorities {
+        priorities(measured, &mut table);
+    }
     if let Some(measured) = &outcome.server {
         server(measured, &mut table);
     }
     drain(outcome, &mut table);
     table.counts("error", &outcome.errors);
     table.counts("failure", &outcome.failures);
-    for complaint in &outcome.complaints {
-        table.row("NOT OK", complaint);
-    }
-    if outcome.ok {
-        table.row("ok", "nothing is missing");
-    }
+    table.end(outcome.ok, &outcome.complaints, "nothing is missing");
     table.text
 }
 
@@ -108,6 +109,32 @@ fn deliveries(outcome: &Outcome, table: &mut Table) {
     );
 }
 
+fn priorities(priorities: &Priorities, table: &mut Table) {
+    for (name, lane) in [("critical", &priorities.critical), ("low", &priorities.low)] {
+        table.row(
+            name,
+            format_args!(
+                "{} events: {} delivered, {} dropped, {} not accounted for",
+                lane.accepted, lane.delivered, lane.dropped, lane.unaccounted
+            ),
+        );
+        for (from, latency) in [("  from due", &lane.due_us), ("  from request", &lane.sent_us)] {
+            table.row(
+                from,
+                format_args!(
+                    "p50 {}, p90 {}, p99 {}, max {}",
+                    Micros(latency.p50),
+                    Micros(latency.p90),
+                    Micros(latency.p99),
+                    Micros(latency.max)
+                ),
+            );
+        }
+    }
+    table.row("critical waits", priorities.publishing.waits);
+    table.row("p99", format_args!("{:.3} of that of low events", priorities.p99_ratio));
+}
+
 fn server(server: &Server, table: &mut Table) {
     table.row(
         "server CPU",
@@ -156,6 +183,14 @@ impl Table {
     fn row(&mut self, name: &str, value: impl Display) {
         if writeln!(self.text, "{name:<20}{value}").is_err() {
             unreachable!("a string takes every character");
+        }
+    }
+
+    /// The last lines: what is wrong, or that nothing is.
+    fn end(&mut self, is_ok: bool, complaints: &[String], ok: &str) {
+        complaints.iter().for_each(|complaint| self.row("NOT OK", complaint));
+        if is_ok {
+            self.row("ok", ok);
         }
     }
 
