@@ -73,7 +73,8 @@ fn run_one(context: &Context, fuzzer: &Path, name: &str) -> Outcome {
     let mut fuzz = fuzz(context, fuzzer, "run")?;
     fuzz.arg(name).arg(found).arg(stored).arg("--");
     fuzz.arg(format!("-max_total_time={}", context.fuzz_seconds));
-    fuzz.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=65536"]);
+    // By the clock: on a busy machine a moment of work takes seconds.
+    fuzz.args(["-timeout=60", "-rss_limit_mb=2048", "-max_len=65536"]);
     fuzz.args(["-verbosity=0", "-print_final_stats=1"]);
     println!("$ {}", describe(&fuzz));
     // Several run at once: what each says is kept apart.
