@@ -18,6 +18,8 @@ mod violation;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+#[cfg(any(test, fuzzing))]
+mod oracle;
 #[cfg(test)]
 mod tests;
 

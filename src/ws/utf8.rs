@@ -29,7 +29,7 @@ impl Text {
     /// # Errors
     /// 1007 when no continuation could make the bytes valid.
     pub fn push(&mut self, piece: &[u8], bound: usize) -> Result<(), Violation> {
-        let piece = self.complete_tail(piece)?;
+        let piece = self.complete_tail(piece, bound)?;
         let (valid, rest) = match from_utf8(piece) {
             Ok(all) => (all, &[][..]),
             Err(e) if e.error_len().is_some() => return Err(Violation::not_utf8()),
@@ -55,15 +55,20 @@ impl Text {
     }
 
     /// Gives the open character its next bytes and returns what it did not need.
-    fn complete_tail<'a>(&mut self, mut piece: &'a [u8]) -> Result<&'a [u8], Violation> {
+    fn complete_tail<'a>(
+        &mut self,
+        mut piece: &'a [u8],
+        bound: usize,
+    ) -> Result<&'a [u8], Violation> {
         while self.tail_bytes > 0 {
             let Some((&byte, rest)) = piece.split_first() else { break };
             piece = rest;
             self.tail[usize::from(self.tail_bytes)] = byte;
             self.tail_bytes += 1;
-            match from_utf8(&self.tail[..usize::from(self.tail_bytes)]) {
+            let tail = self.tail;
+            match from_utf8(&tail[..usize::from(self.tail_bytes)]) {
                 Ok(character) => {
-                    self.valid.push_str(character);
+                    self.append(character, bound);
                     self.tail_bytes = 0;
                 }
                 // A character has at most four bytes, so four are never incomplete.

@@ -44,6 +44,8 @@ pub struct Client {
     pub end: Option<End>,
     /// Speaks MessagePack in binary frames.
     pub is_packed: bool,
+    /// Says bytes of its own: it may have asked for either encoding, and for any end.
+    pub is_raw: bool,
     pub answers_pings: bool,
     pub answers_close: bool,
     /// Bytes read at once; zero is a client that does not read.
@@ -75,6 +77,19 @@ pub fn request(target: &str) -> String {
     )
 }
 
+/// The first frame, what it carries, and what follows it.
+fn next_frame(unread: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&first, &second) = (unread.first()?, unread.get(1)?);
+    assert!(first & 0xF0 == 0x80 && second & 0x80 == 0, "whole, unmasked frames only");
+    let (start, length) = match second {
+        126 => (4, usize::from(u16::from_be_bytes(*unread[2..].first_chunk()?))),
+        127 => (10, u64::from_be_bytes(*unread[2..].first_chunk()?) as usize),
+        length => (2, usize::from(length)),
+    };
+    let payload = unread.get(start..start + length)?;
+    Some((first & 0xF, payload, &unread[start + length..]))
+}
+
 impl Client {
     pub fn new(link: SimClient) -> Self {
         Self {
@@ -86,6 +101,7 @@ impl Client {
             received: Vec::new(),
             end: None,
             is_packed: false,
+            is_raw: false,
             answers_pings: true,
             answers_close: true,
             read_bytes: usize::MAX,
@@ -155,6 +171,7 @@ impl Client {
         let Some(link) = &mut self.link else { return };
         while !self.unsent.is_empty() {
             match link.write(&self.unsent) {
+                Ok(count) if count == self.unsent.len() => self.unsent.clear(),
                 Ok(count) => drop(self.unsent.drain(..count)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => self.unsent.clear(),
@@ -193,48 +210,36 @@ impl Client {
             self.unread.clear();
             return;
         }
-        while let Some((opcode, payload)) = self.next_frame() {
+        let unread = std::mem::take(&mut self.unread);
+        let mut rest = &unread[..];
+        while let Some((opcode, payload, after)) = next_frame(rest) {
             self.take_frame(opcode, payload);
+            rest = after;
         }
+        self.unread = rest.to_vec();
     }
 
-    fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let (&first, &second) = (self.unread.first()?, self.unread.get(1)?);
-        assert!(first & 0xF0 == 0x80 && second & 0x80 == 0, "whole, unmasked frames only");
-        let (start, length) = match second {
-            126 => (4, usize::from(u16::from_be_bytes(*self.unread[2..].first_chunk()?))),
-            127 => (10, u64::from_be_bytes(*self.unread[2..].first_chunk()?) as usize),
-            length => (2, usize::from(length)),
-        };
-        if self.unread.len() < start + length {
-            return None;
-        }
-        let payload = self.unread[start..start + length].to_vec();
-        self.unread.drain(..start + length);
-        Some((first & 0xF, payload))
-    }
-
-    fn take_frame(&mut self, opcode: u8, payload: Vec<u8>) {
-        let after_close = self.received.iter().any(|seen| matches!(seen, Received::Close(_)));
+    fn take_frame(&mut self, opcode: u8, payload: &[u8]) {
+        let after_close = matches!(self.received.last(), Some(Received::Close(_)));
         assert!(!after_close, "nothing follows a close frame, but {opcode} did");
         match opcode {
             TEXT => {
-                assert!(!self.is_packed, "a text frame for who speaks MessagePack");
-                let message = serde_json::from_slice(&payload).expect("JSON in text frames");
+                assert!(self.is_raw || !self.is_packed, "a text frame for who speaks MessagePack");
+                let message = serde_json::from_slice(payload).expect("JSON in text frames");
                 self.received.push(Received::Text(message));
             }
             BINARY => {
-                assert!(self.is_packed, "a binary frame for who speaks JSON");
-                let message = rmp_serde::from_slice(&payload).expect("MessagePack");
+                assert!(self.is_raw || self.is_packed, "a binary frame for who speaks JSON");
+                let message = rmp_serde::from_slice(payload).expect("MessagePack");
                 self.received.push(Received::Packed(message));
             }
             PING => {
                 self.received.push(Received::Ping);
                 if self.answers_pings {
-                    self.unsent.extend(frame(PONG, &payload));
+                    self.unsent.extend(frame(PONG, payload));
                 }
             }
-            PONG => self.received.push(Received::Pong(payload)),
+            PONG => self.received.push(Received::Pong(payload.to_vec())),
             CLOSE => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
                 self.received.push(Received::Close(code));

@@ -1,6 +1,7 @@
 //! Shards on a simulated network, in virtual time: every fault on demand, every run the same
 //! for its seed.
 
+mod account;
 mod addresses;
 mod admission;
 mod churn;
@@ -12,9 +13,15 @@ mod events;
 mod floods;
 mod handlers;
 mod inbox;
+mod model;
 mod order;
+mod planted;
+mod planted_faults;
 mod random;
 mod random_worlds;
+mod scene;
+mod script;
+mod scripts;
 mod shedding;
 mod slow_readers;
 mod violations;

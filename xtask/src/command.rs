@@ -100,7 +100,8 @@ fn tests_passed(line: &str) -> u64 {
     rest.split_once(" passed").and_then(|(count, _)| count.parse().ok()).unwrap_or(0)
 }
 
-fn describe(command: &Command) -> String {
+/// The command as a person would type it.
+pub fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -194,7 +194,7 @@ impl Run<'_> {
 
     fn server_cpu_us(&self) -> Result<Option<u64>, Error> {
         let sample = self.settings.server_pid.map(sample).transpose()?;
-        Ok(sample.map(|sample| sample.cpu_us))
+        Ok(sample.map(|sample| sample.cpu_us()))
     }
 
     fn published(&self) -> u64 {

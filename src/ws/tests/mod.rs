@@ -6,12 +6,14 @@ mod handshake;
 mod memory;
 mod sending;
 mod splits;
+mod text;
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::OpCode;
 
 use super::decoder::{Decoder, Incoming, Limits};
-use super::fuzz::{decode_pieces, fuzz_decoder};
+use super::fuzz::{decode_pieces, fuzz_decoder, fuzz_utf8};
+use super::oracle::shown;
 use super::violation::Violation;
 
 const TEXT: u8 = 0x1;
@@ -58,8 +60,4 @@ fn code_of(input: &[u8]) -> Option<u16> {
     let (messages, violation) = decode(input);
     assert!(messages.is_empty() || violation.is_none(), "{messages:?}");
     violation.map(|violation| violation.code)
-}
-
-fn shown(incoming: Incoming<'_>) -> String {
-    format!("{incoming:?}")
 }

@@ -1,0 +1,222 @@
+//! Who must get what: what clients asked for, event by event, as plainly as it can be said.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use alarmcast::base::clock::Instant;
+use alarmcast::base::slab::Key;
+use alarmcast::event::{Attributes, EventType, Severity};
+use alarmcast::filter::{Filter, FilterSpec, LabelMatcher, StringMatcher};
+use alarmcast::protocol::{self, ClientMessage, Encoded, Encoding};
+use alarmcast::queue::Loss;
+use alarmcast::shard::{Close, Handler, Message, Replies};
+use alarmcast::ws::{Refusal, Request};
+use bytes::Bytes;
+
+use crate::world::SUBSCRIPTIONS_MAX;
+
+/// Numbers of clients that did not say theirs begin here.
+const NAMELESS: usize = 1_000_000;
+
+/// What must be true of one client.
+#[derive(Debug, Default)]
+pub struct Expected {
+    subscriptions: BTreeMap<String, Interest>,
+    /// Events queued for it, by [`alarmcast::event::Priority::index`], in order.
+    pub matched: [Vec<u64>; 4],
+    pub is_open: bool,
+}
+
+/// The filters' meaning, as plainly as it can be said; patterns have their own tests.
+#[derive(Debug)]
+enum Interest {
+    Plain {
+        event_types: Vec<EventType>,
+        severities: Vec<Severity>,
+        sources: Vec<String>,
+        labels: Vec<(String, String)>,
+    },
+    Pattern(Box<Filter>),
+}
+
+/// By client's number.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub clients: BTreeMap<usize, Expected>,
+    /// By slot, who holds it.
+    pub slots: HashMap<u32, usize>,
+    nameless: usize,
+}
+
+/// Watches what passes through a handler and keeps the model up with it. Clients say their
+/// number in the query, as `client=`.
+pub struct Watched<H> {
+    inner: H,
+    model: Rc<RefCell<Model>>,
+    admitted: Option<usize>,
+}
+
+impl<H> Watched<H> {
+    pub fn new(inner: H, model: Rc<RefCell<Model>>) -> Self {
+        Self { inner, model, admitted: None }
+    }
+}
+
+impl<H: Handler> Handler for Watched<H> {
+    fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal> {
+        let query = request.query.as_deref().unwrap_or_default();
+        let number = query.split('&').find_map(|field| field.strip_prefix("client="));
+        self.admitted = number.and_then(|number| number.parse().ok());
+        self.inner.admit(key, request)
+    }
+
+    fn opened(&mut self, key: Key, now: Instant, replies: &mut Replies) {
+        let model = &mut *self.model.borrow_mut();
+        let number = self.admitted.take().unwrap_or_else(|| {
+            model.nameless += 1;
+            NAMELESS + model.nameless
+        });
+        let before = model.slots.insert(key.slot, number);
+        assert_eq!(before, None, "one open connection a slot");
+        model.clients.entry(number).or_default().is_open = true;
+        self.inner.opened(key, now, replies);
+    }
+
+    fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {
+        let command = match (message, self.inner.encoding(key.slot)) {
+            (Message::Text(text), Encoding::Json) => protocol::decode(text).ok(),
+            (Message::Binary(bytes), Encoding::MessagePack) => protocol::decode_msgpack(bytes).ok(),
+            _ => None,
+        };
+        if let Some(command) = command {
+            let model = &mut *self.model.borrow_mut();
+            let number = model.slots[&key.slot];
+            model.clients.entry(number).or_default().obey(command);
+        }
+        self.inner.message(key, message, now, replies);
+    }
+
+    fn closed(&mut self, key: Key) {
+        let model = &mut *self.model.borrow_mut();
+        let number = model.slots.remove(&key.slot).expect("it was open");
+        let client = model.clients.entry(number).or_default();
+        client.is_open = false;
+        client.subscriptions.clear();
+        self.inner.closed(key);
+    }
+
+    fn closing(&mut self, key: Key, close: &Close, after: Option<u64>) -> Option<Bytes> {
+        self.inner.closing(key, close, after)
+    }
+
+    fn seen(&mut self, seq: u64) {
+        self.inner.seen(seq);
+    }
+
+    fn hears_losses(&self, slot: u32) -> bool {
+        self.inner.hears_losses(slot)
+    }
+
+    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {
+        self.inner.dropped(key, loss)
+    }
+
+    fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {
+        self.inner.matching(event, slots);
+        let model = &mut *self.model.borrow_mut();
+        let priority = event.event.priority.index();
+        let mut wanted = Vec::new();
+        for (&slot, number) in &model.slots {
+            let client = model.clients.entry(*number).or_default();
+            if client.wants(&event.event.attributes()) {
+                wanted.push(slot);
+                client.matched[priority].push(event.event.seq);
+            }
+        }
+        wanted.sort_unstable();
+        let mut found = slots.clone();
+        found.sort_unstable();
+        assert_eq!(found, wanted, "who gets event {}", event.event.seq);
+    }
+
+    fn encoding(&self, slot: u32) -> Encoding {
+        self.inner.encoding(slot)
+    }
+
+    fn interested(&self) -> usize {
+        self.inner.interested()
+    }
+}
+
+impl Expected {
+    fn obey(&mut self, command: ClientMessage) {
+        match command {
+            ClientMessage::Subscribe { subscription_id: id, filters, filter, .. } => {
+                let fits = self.subscriptions.len() < SUBSCRIPTIONS_MAX;
+                if fits || self.subscriptions.contains_key(&id) {
+                    self.subscriptions.insert(id, Interest::new(*filters, filter));
+                }
+            }
+            ClientMessage::Unsubscribe { subscription_id, .. } => {
+                self.subscriptions.remove(&subscription_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn wants(&self, event: &Attributes<'_>) -> bool {
+        self.subscriptions.values().any(|interest| interest.wants(event))
+    }
+}
+
+impl Interest {
+    fn new(spec: FilterSpec, filter: Box<Filter>) -> Self {
+        let FilterSpec { event_types, severities, sources, labels, .. } = spec.clone();
+        let rest = FilterSpec {
+            event_types: Vec::new(),
+            severities: Vec::new(),
+            sources: Vec::new(),
+            labels: BTreeMap::new(),
+            ..spec
+        };
+        let sources = sources.into_iter().map(exact).collect();
+        let label = |(key, matcher)| match matcher {
+            LabelMatcher::One(value) => Some((key, exact(value)?)),
+            _ => None,
+        };
+        let labels = labels.into_iter().map(label).collect();
+        match (sources, labels) {
+            (Some(sources), Some(labels)) if rest == FilterSpec::default() => {
+                Self::Plain { event_types, severities, sources, labels }
+            }
+            _ => Self::Pattern(filter),
+        }
+    }
+
+    fn wants(&self, event: &Attributes<'_>) -> bool {
+        let (event_types, severities, sources, labels) = match self {
+            Self::Plain { event_types, severities, sources, labels } => {
+                (event_types, severities, sources, labels)
+            }
+            Self::Pattern(filter) => return filter.matches(event),
+        };
+        let has_label = |(key, wanted): &(String, String)| {
+            event.labels.is_some_and(|labels| labels.get(key) == Some(wanted))
+        };
+        (event_types.is_empty() || event_types.contains(&event.event_type))
+            && (severities.is_empty() || event.severity.is_some_and(|it| severities.contains(&it)))
+            && (sources.is_empty()
+                || event.source.is_some_and(|it| sources.iter().any(|source| source == it)))
+            && labels.iter().all(has_label)
+    }
+}
+
+/// The string, if it is no pattern.
+fn exact(matcher: StringMatcher) -> Option<String> {
+    match matcher {
+        StringMatcher::Exact(text) => Some(text),
+        _ => None,
+    }
+}
