@@ -204,7 +204,7 @@ impl Default for Limits {
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
             backlog_bytes_max: limits::BACKLOGS_BYTES_MAX,
             handshake_timeout_secs: 10,
-            write_timeout_secs: 30,
+            write_timeout_secs: 60,
             message_timeout_secs: 30,
             partial_messages_bytes_max: limits::PARTIAL_MESSAGES_BYTES_MAX,
             messages_per_second: 100,

@@ -21,7 +21,11 @@ pub(super) struct Connection {
     /// What the send in flight carries.
     pub in_flight: InFlight,
     pub accepted_at: Instant,
+    /// The turn in which the send in flight was handed over.
+    pub send_turn: u32,
     pub ending: Ending,
+    /// The socket did not take a send at once, and has not taken all that waited since.
+    pub is_congested: bool,
     /// The handshake succeeded: counted as active.
     pub is_open: bool,
     /// Something was handed to the driver: the answer to the handshake is on its way.
@@ -77,7 +81,9 @@ impl Connection {
             outbox: None,
             in_flight: InFlight::Nothing,
             accepted_at: now,
+            send_turn: 0,
             ending: Ending::No,
+            is_congested: false,
             is_open: false,
             is_answered: false,
             is_refused: false,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
+use crate::base::limits::CONGESTED_SEND_BYTES_MAX;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
 use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Loss};
@@ -75,10 +76,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return;
         };
         let before = outbox.bytes();
-        let (buf, in_flight) = gather(outbox, arena, pools, self.settings.send_bytes_max);
+        let at_once = if connection.is_congested { CONGESTED_SEND_BYTES_MAX } else { usize::MAX };
+        let bytes_max = self.settings.send_bytes_max.min(at_once);
+        let (buf, in_flight) = gather(outbox, arena, pools, bytes_max);
         self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
         connection.in_flight = in_flight;
         connection.is_sending = true;
+        connection.send_turn = self.turn;
         connection.is_answered = true;
         connection.session.handle_send_progress(now, &self.settings.timing);
         if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
@@ -110,6 +114,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.is_sending = false;
         match outcome {
             Outcome::Sent { buf, count } => {
+                // What a socket has room for is taken before the wait of the next turn is over.
+                let is_late = self.turn.wrapping_sub(connection.send_turn) > 1;
+                connection.is_congested |= is_late || !buf.is_done();
                 self.links.stats.bytes_sent.add(count as u64);
                 if !buf.is_done() && connection.ending < Ending::Aborted {
                     connection.is_sending = true;
@@ -144,6 +151,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.release_in_flight(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.session.handle_send_done();
+        connection.is_congested &= connection.outbox.is_some();
         if connection.outbox.is_some() || connection.ending == Ending::AfterFlush {
             self.mark_dirty(key);
         }

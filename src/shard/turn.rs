@@ -58,6 +58,8 @@ pub struct Shard<D, H> {
     pub(super) shed: Vec<(Lane, FrameId)>,
     /// Backlogs above the budget that shedding and closing could not reduce; zero below it.
     pub(super) irreducible_bytes: usize,
+    /// Counts turns, and wraps.
+    pub(super) turn: u32,
     waker: Waker,
     completions: Completions,
     expired: Vec<u32>,
@@ -87,6 +89,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             ping: Rc::new(Bytes::from(ping)),
             shed: Vec::new(),
             irreducible_bytes: 0,
+            turn: 0,
             completions: Completions::new(),
             expired: Vec::new(),
             clock,
@@ -112,6 +115,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.push_refused();
         self.arm_accepts();
         self.wait()?;
+        self.turn = self.turn.wrapping_add(1);
         let start = self.clock.now();
         self.links.stats.inbox_depth.set(self.links.inbox.depth() as u64);
         self.dispatch(start);

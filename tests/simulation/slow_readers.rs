@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alarmcast::base::limits::CONGESTED_SEND_BYTES_MAX;
 use alarmcast::event::Priority;
 use alarmcast::queue::Limits;
 use serde_json::json;
@@ -39,6 +40,47 @@ fn a_full_outbox_closes_its_connection_with_4009_while_the_others_go_on() {
     assert_eq!(quick.seqs(), seqs);
     quick.close(1000);
     world.end(Duration::from_secs(10), &mut [&mut slow, &mut quick]);
+}
+
+#[test]
+fn a_critical_event_stands_behind_one_small_send_where_the_socket_is_full() {
+    const SOCKET_BYTES: usize = 2048;
+    let mut plan = plan(4);
+    plan.settings.outbox = Limits { messages_max: 1_000, bytes_max: 1024 * 1024 };
+    let send_bytes_max = plan.settings.send_bytes_max;
+    let mut world = plan.build();
+    let mut slow = world.join_subscribed(json!({}));
+    slow.read_bytes = 100;
+    let sent = world.stats.bytes_sent.get();
+    let mut criticals = Vec::new();
+    for round in 1..=400 {
+        if round % 16 == 0 {
+            let before = slow.seqs().len();
+            criticals.push((world.publish(events::of(Priority::Critical, "api")), before));
+        } else {
+            world.publish(events::of(Priority::Low, "api"));
+        }
+        world.settle(&mut []);
+        slow.pump();
+    }
+    let sent = (world.stats.bytes_sent.get() - sent) as usize;
+    let event_bytes = sent / world.stats.events_delivered.get().max(1) as usize;
+    slow.read_bytes = usize::MAX;
+    for _ in 0..20 {
+        world.settle(&mut [&mut slow]);
+    }
+    let seqs = slow.seqs();
+    assert_eq!(seqs.len(), 400);
+    let behind = criticals.iter().skip(8).map(|(critical, before)| {
+        let place = seqs.iter().position(|seq| seq == critical).expect("it came");
+        (place - before) * event_bytes
+    });
+    let behind = behind.max().expect("some came after the first send, which was large");
+    // What the socket holds, what is in flight, and one frame that was half read.
+    let bound = SOCKET_BYTES + CONGESTED_SEND_BYTES_MAX + 2 * event_bytes;
+    assert!(behind > SOCKET_BYTES, "{behind} bytes: the socket was not full");
+    assert!(behind <= bound, "{behind} bytes, above {bound}");
+    assert!(bound < send_bytes_max, "a send of the usual size would have been larger");
 }
 
 #[test]

@@ -36,7 +36,6 @@ impl Server {
             .args(["serve", "--stream-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"])
             .args(["--driver", driver, "--shards", &shards.to_string()])
             // A client at 1 KB/s leaves the kernel no room for 40 s at a time.
-            .env("ALARMCAST_LIMITS__WRITE_TIMEOUT_SECS", "300")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
