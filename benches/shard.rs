@@ -19,6 +19,7 @@ use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
     Admission, Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
 };
+use alarmcast::stream::history::{self, WindowWriter};
 use alarmcast::ws;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
@@ -145,6 +146,7 @@ fn shard(subscribers: u32) -> (Shard<NullDriver, StreamHandler>, Handle) {
         path: "/ws".to_owned(),
         allowed_origins: Vec::new(),
         epoch: "bench".to_owned(),
+        history: WindowWriter::new(history::Limits::default()).window(),
         message_bytes_max: 64 * 1024,
         subscriptions_max: 1,
         message_rate: unlimited,

@@ -185,9 +185,13 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
                 subscription_changes_per_second: Some(10),
             },
         )),
-        "subscribed" => {
-            ServerMessage::Subscribed { subscription_id, filters: &filters, r#ref: None }
-        }
+        "subscribed" => ServerMessage::Subscribed {
+            subscription_id,
+            filters: &filters,
+            resumed: None,
+            not_resumed: None,
+            r#ref: None,
+        },
         "unsubscribed" => {
             ServerMessage::Unsubscribed { subscription_id, r#ref: Some(&json!("bye")) }
         }

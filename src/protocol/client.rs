@@ -20,6 +20,8 @@ pub enum ClientMessage {
         filters: Box<FilterSpec>,
         /// The same, compiled.
         filter: Box<Filter>,
+        /// Where to begin; with what comes next where it is absent.
+        from: Option<From>,
         r#ref: Option<Value>,
     },
     Unsubscribe {
@@ -37,13 +39,22 @@ pub enum ClientMessage {
     },
 }
 
+/// Where in the past a subscription is to begin.
+#[derive(Clone, Debug, PartialEq)]
+pub enum From {
+    /// After an event of a sequence.
+    Position { epoch: String, after: u64 },
+    /// With the events of this moment or later.
+    Time(jiff::Timestamp),
+}
+
 /// Bytes of a `ref` that is a string.
 const REF_BYTES_MAX: usize = 256;
 
 /// Messages of the protocol that this version does not offer.
 const MESSAGES_NOT_OFFERED: [&str; 3] = ["authenticate", "flow_control", "checkpoint"];
 /// Options of `subscribe` that this version does not offer.
-const OPTIONS_NOT_OFFERED: [&str; 5] = ["resume", "since", "batch", "checkpoints", "flow_control"];
+const OPTIONS_NOT_OFFERED: [&str; 3] = ["batch", "checkpoints", "flow_control"];
 const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated connection; publish over HTTP instead: \
      POST /api/v1/events";
 
@@ -109,6 +120,14 @@ fn decode_value(value: Value, permit: Permit<'_>) -> Result<ClientMessage, Messa
 struct Subscribe {
     subscription_id: String,
     filters: Map<String, Value>,
+    resume: Option<ResumeFrom>,
+    since: Option<jiff::Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct ResumeFrom {
+    epoch: String,
+    after: u64,
 }
 
 #[derive(Deserialize)]
@@ -173,11 +192,16 @@ fn decode_subscribe(
     if let Some(option) = OPTIONS_NOT_OFFERED.into_iter().find(|option| asks_for(option)) {
         return Err(not_offered(option));
     }
-    let Subscribe { subscription_id, filters } = typed(object)?;
+    let Subscribe { subscription_id, filters, resume, since } = typed(object)?;
     check_subscription_id(&subscription_id)?;
+    let from = match (resume, since) {
+        (Some(_), Some(_)) => return Err(invalid_at("since", "cannot be given beside `resume`")),
+        (Some(ResumeFrom { epoch, after }), None) => Some(From::Position { epoch, after }),
+        (None, since) => since.map(From::Time),
+    };
     permit()?;
     let (filters, filter) = decode_filters(filters)?;
-    Ok(ClientMessage::Subscribe { subscription_id, filters, filter, r#ref })
+    Ok(ClientMessage::Subscribe { subscription_id, filters, filter, from, r#ref })
 }
 
 /// As written and compiled: compiling is dear enough to be done once.

@@ -52,11 +52,14 @@ fn check_answer(decoded: &Result<ClientMessage, MessageError>, encoding: Encodin
             assert!(encoded.len() < 16 * 1024, "{}", encoded.len());
             encoded
         }
-        Ok(ClientMessage::Subscribe { subscription_id, filters, filter, r#ref }) => {
+        Ok(ClientMessage::Subscribe { subscription_id, filters, filter, from, r#ref }) => {
             assert!((1..=SUBSCRIPTION_ID_BYTES_MAX).contains(&subscription_id.len()));
             assert_eq!(filters.compile().as_ref(), Ok(&**filter));
             let r#ref = r#ref.as_ref();
-            ServerMessage::Subscribed { subscription_id, filters, r#ref }.encode(encoding)
+            let resumed = from.as_ref().map(|_| true);
+            let not_resumed = None;
+            ServerMessage::Subscribed { subscription_id, filters, resumed, not_resumed, r#ref }
+                .encode(encoding)
         }
         Ok(ClientMessage::Unsubscribe { subscription_id, r#ref }) => {
             let r#ref = r#ref.as_ref();

@@ -15,9 +15,17 @@ pub enum ServerMessage<'a> {
     Subscribed {
         subscription_id: &'a str,
         filters: &'a FilterSpec,
+        /// Whether events of the past come first; absent where none were asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resumed: Option<bool>,
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        not_resumed: Option<NotResumed>,
         #[serde(skip_serializing_if = "Option::is_none")]
         r#ref: Option<&'a Value>,
     },
+    /// The events of the past that a subscription asked for were all sent: those up to `seq`.
+    /// What follows is live.
+    CaughtUp { subscription_id: &'a str, seq: u64 },
     Unsubscribed {
         subscription_id: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +90,15 @@ pub struct Limits {
     pub bytes_per_second: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscription_changes_per_second: Option<u32>,
+}
+
+/// Why a subscription could not begin where it was asked to: it begins with what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct NotResumed {
+    /// `history_expired` or `epoch_changed`.
+    pub reason: &'static str,
+    /// The oldest event that is held.
+    pub first_seq: u64,
 }
 
 /// A position in the stream.

@@ -34,6 +34,7 @@ fn each_message_is_understood_and_unknown_fields_are_ignored() {
         subscription_id: "s".to_owned(),
         filter: Box::new(filters.compile().unwrap()),
         filters: Box::new(filters),
+        from: None,
         r#ref: Some(json!(7)),
     };
     assert_eq!(decode(subscribe).unwrap(), expected);

@@ -24,8 +24,8 @@ pub struct Frame {
 pub struct EventMark {
     pub seq: u64,
     pub priority: Priority,
-    /// When the hub accepted it.
-    pub accepted_at: Instant,
+    /// When the hub accepted it; absent where it is sent again, as that is no latency.
+    pub accepted_at: Option<Instant>,
 }
 
 #[derive(Debug)]

@@ -193,6 +193,14 @@ impl Outbox {
         self.lanes.iter().flatten().map(|&(id, _)| id)
     }
 
+    /// The lowest lane that is empty together with all above it.
+    pub fn idle_down_to(&self) -> Option<Lane> {
+        const LANES_IN_ORDER: [Lane; LANES] =
+            [Lane::Control, Lane::Critical, Lane::High, Lane::Normal, Lane::Low];
+        let idle = self.lanes.iter().take_while(|lane| lane.is_empty()).count();
+        idle.checked_sub(1).map(|last| LANES_IN_ORDER[last])
+    }
+
     /// Whether something waits above the lanes of normal and low events.
     pub fn is_urgent(&self) -> bool {
         self.lanes[..Lane::Normal as usize].iter().any(|lane| !lane.is_empty())

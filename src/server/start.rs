@@ -63,7 +63,8 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
     let epoch = epoch(&clock);
     let hub = Hub::new(hub_settings(&config, &epoch), lifecycle.clone(), clock.clone());
     let history = hub.history();
-    let plan = ShardPlan::new(&config, &decision, &clock, epoch.clone(), shard_count, hub.waker());
+    let stream = stream_settings(&config, epoch.clone(), history.clone());
+    let plan = ShardPlan::new(&config, &decision, &clock, stream, shard_count, hub.waker());
     let (ended, shard_ends) = bounded(shard_count);
     let (shards, mut threads) = plan.spawn_all(listeners, &cores, &ended)?;
 
@@ -201,7 +202,7 @@ impl ShardPlan {
         config: &Config,
         decision: &Decision,
         clock: &Clock,
-        epoch: String,
+        stream: StreamSettings,
         shard_count: usize,
         hub: Waker,
     ) -> Self {
@@ -214,7 +215,7 @@ impl ShardPlan {
             settings: shard_settings(config, &driver_config, all_stats),
             driver_config,
             clock: clock.clone(),
-            stream: stream_settings(config, epoch),
+            stream,
             inbox_events_max: config.hub.inbox_events_max,
             hub,
             pin: config.server.pin,
@@ -398,12 +399,17 @@ fn admission(config: &Config) -> Admission {
     }
 }
 
-fn stream_settings(config: &Config, epoch: String) -> StreamSettings {
+fn stream_settings(
+    config: &Config,
+    epoch: String,
+    history: Arc<dyn history::History>,
+) -> StreamSettings {
     let limits = &config.limits;
     StreamSettings {
         path: config.stream.path.clone(),
         allowed_origins: config.stream.allowed_origins.clone(),
         epoch,
+        history,
         message_bytes_max: limits.message_bytes_max,
         subscriptions_max: limits.subscriptions_per_connection_max,
         message_rate: Rate { per_second: limits.messages_per_second, burst: limits.messages_burst },

@@ -26,6 +26,10 @@ pub(super) struct Connection {
     pub ending: Ending,
     /// The socket did not take a send at once, and has not taken all that waited since.
     pub is_congested: bool,
+    /// Has something of the past to catch up with.
+    pub is_behind: bool,
+    /// In the list of those that get more of it.
+    pub is_in_behind: bool,
     /// The handshake succeeded: counted as active.
     pub is_open: bool,
     /// Something was handed to the driver: the answer to the handshake is on its way.
@@ -84,6 +88,8 @@ impl Connection {
             send_turn: 0,
             ending: Ending::No,
             is_congested: false,
+            is_behind: false,
+            is_in_behind: false,
             is_open: false,
             is_answered: false,
             is_refused: false,

@@ -29,7 +29,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         /// Of the budget, what may be delivered after an urgent event before it is sent.
         const URGENT_SHARE: usize = 16;
         let is_behind = self.dirty.len() > self.settings.turn_sends_max;
-        let complete_to = self.links.inbox.complete_to();
+        self.complete_to = self.links.inbox.complete_to();
         let (mut deliveries, mut budget) = (0, self.settings.turn_deliveries_max);
         while deliveries < budget {
             let inbox = &self.links.inbox;
@@ -45,7 +45,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             deliveries += 1 + self.deliver(&event, now);
         }
         if !self.links.inbox.has_events() {
-            self.handler.seen(complete_to);
+            self.handler.seen(self.complete_to);
         }
         if self.links.inbox.relieve() {
             self.links.hub.wake();
@@ -65,6 +65,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Queues an event at every connection that wants it; gives their number.
     fn deliver(&mut self, event: &Arc<Encoded>, now: Instant) -> usize {
+        self.newest_seq = self.newest_seq.max(event.event.seq);
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
         self.handler.matching(event, &mut matched);
@@ -263,7 +264,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     /// Ends a connection whose backlog is at its limit and may not be shed further.
-    fn close_slow(&mut self, key: Key, now: Instant) {
+    pub(super) fn close_slow(&mut self, key: Key, now: Instant) {
         // Of one that is ending already, what waits are the last words.
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.ending != Ending::No || !connection.session.is_open() {
@@ -293,7 +294,7 @@ fn store_event(arena: &mut Arena, event: &Encoded, encoding: Encoding) -> (Frame
     let bytes = event.frame(encoding).clone();
     let frame_bytes = bytes.len();
     let Event { seq, priority, accepted_at, .. } = event.event;
-    let mark = EventMark { seq, priority, accepted_at };
+    let mark = EventMark { seq, priority, accepted_at: Some(accepted_at) };
     let frame = Frame { bytes: Rc::new(bytes), event: Some(mark) };
     (arena.insert(frame), frame_bytes)
 }

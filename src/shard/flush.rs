@@ -88,9 +88,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
             pools.put_outbox(outbox);
         }
-        let socket = connection.socket;
+        let (socket, is_behind) = (connection.socket, connection.is_behind);
         self.push(Kind::Send, key, Op::Send(socket, buf));
         self.schedule(key);
+        if is_behind {
+            self.mark_behind(key);
+        }
     }
 
     /// What was shed is told before the next event goes out.
@@ -219,8 +222,9 @@ fn count_frame(
     stats.messages_sent.add(u64::from(is_message(&arena.get(id).bytes)));
     if let Some(EventMark { priority, accepted_at, .. }) = arena.get(id).event {
         stats.events_delivered.add(1);
-        let nanos = now.since(accepted_at).as_nanos() as u64;
-        histograms.delivery[priority.index()].saturating_record(nanos);
+        let nanos = accepted_at.map(|accepted_at| now.since(accepted_at).as_nanos() as u64);
+        let latencies = &mut histograms.delivery[priority.index()];
+        nanos.into_iter().for_each(|nanos| latencies.saturating_record(nanos));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::base::slab::Key;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::{CloseCode, Encoding};
 use crate::queue::Loss;
+use crate::shard::catch_up::{Behind, Step};
 use crate::ws::{Refusal, Request};
 
 /// Speaks a protocol over a shard's connections. Connections are named by slab keys;
@@ -50,6 +51,11 @@ pub trait Handler {
         None
     }
 
+    /// Gives a connection that asked for the past its next part; see [`Replies::catch_up`].
+    fn catch_up(&mut self, _key: Key, _step: &mut Step) -> Behind {
+        Behind::No
+    }
+
     /// Appends the slots of the connections that want the event, each once.
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>);
 
@@ -80,12 +86,18 @@ pub struct Close {
 pub struct Replies {
     pub(super) frames: Vec<Bytes>,
     pub(super) close: Option<Close>,
+    pub(super) is_behind: bool,
 }
 
 impl Replies {
     /// Queues a complete frame on the control lane.
     pub fn send(&mut self, frame: Bytes) {
         self.frames.push(frame);
+    }
+
+    /// The connection is to get events of the past, by [`Handler::catch_up`].
+    pub fn catch_up(&mut self) {
+        self.is_behind = true;
     }
 
     /// Closes the connection after what was sent before.

@@ -8,6 +8,7 @@
 mod accept;
 mod addresses;
 mod admission;
+mod catch_up;
 mod close;
 mod connection;
 mod deliver;
@@ -21,6 +22,7 @@ mod negotiation;
 mod origins;
 mod pools;
 mod receive;
+mod replays;
 mod settings;
 pub mod stats;
 mod stream;
@@ -30,6 +32,7 @@ mod turn;
 
 pub use addresses::{AddressLimits, AddressQuota, AtLimit, ClientAddress};
 pub use admission::Admission;
+pub use catch_up::{Behind, Item, Step};
 pub use handler::{Close, Handler, Message, Replies};
 pub use inbox::{Handle, Inbox, Request};
 pub use settings::{Intake, Settings};

@@ -226,6 +226,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         for frame in replies.frames.drain(..) {
             self.queue_reply(key, frame, now);
         }
+        if std::mem::take(&mut replies.is_behind) {
+            self.mark_behind(key);
+        }
         if let Some(close) = replies.close.take() {
             match close.code {
                 // Who floods would only be listened to for its close frame.

@@ -67,6 +67,11 @@ pub struct Cells {
     pub events_delivered: Cell,
     /// Deliveries that a connection's filters made unnecessary.
     pub events_filtered: Cell,
+    /// Events of the past that were sent to those who asked for them.
+    pub events_replayed: Cell,
+    /// Connections that caught up, and those that history passed.
+    pub catch_ups_done: Cell,
+    pub catch_ups_lost: Cell,
     pub send_errors: Cell,
     /// Handshakes refused with an HTTP status.
     pub handshakes_refused: Cell,

@@ -21,12 +21,15 @@ use crate::protocol::server::{self, DroppedCounts, Resume, ServerMessage, Welcom
 use crate::protocol::{Encoding, ErrorCode, MessageError};
 use crate::queue::Loss;
 use crate::session::rate::{Bucket, Buckets, Ledger, Rate};
+use crate::shard::catch_up::{Behind, Step};
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::intake::flooding;
 use crate::shard::negotiation::{Negotiated, negotiate};
 use crate::shard::origins::{OriginFault, judge_origin};
+use crate::shard::replays::{Replay, Replays, position};
 use crate::shard::stats::{Excess, ShardStats};
 use crate::shard::subscriptions::Subscriptions;
+use crate::stream::history::History;
 use crate::ws::{Refusal, Request};
 
 /// What the stream's handler must know at its start.
@@ -37,6 +40,8 @@ pub struct StreamSettings {
     /// Pages that may connect beside those of the own host.
     pub allowed_origins: Vec<AllowedOrigin>,
     pub epoch: String,
+    /// Where those who ask for the past get it.
+    pub history: Arc<dyn History>,
     pub message_bytes_max: usize,
     pub subscriptions_max: usize,
     /// Messages beyond it are refused; who has as many again refused is closed.
@@ -65,8 +70,18 @@ pub struct StreamHandler {
     /// names.
     seen_seq: u64,
     taken: Ledger<Taken>,
+    replays: Replays,
     /// Seeded anew for each shard: tells clients apart when they are to come back.
     spread: RandomState,
+}
+
+/// What a client wants to subscribe to.
+struct Asked {
+    subscription_id: String,
+    filters: FilterSpec,
+    filter: Filter,
+    from: Option<client::From>,
+    r#ref: Option<serde_json::Value>,
 }
 
 /// What is known of an open connection.
@@ -103,6 +118,7 @@ impl StreamHandler {
             extended: Vec::new(),
             seen_seq: 0,
             taken: Ledger::default(),
+            replays: Replays::default(),
             spread: RandomState::default(),
         }
     }
@@ -127,11 +143,18 @@ impl StreamHandler {
         ServerMessage::Welcome(welcome).encode(encoding)
     }
 
-    fn answer(&mut self, slot: u32, message: ClientMessage) -> Result<Option<Bytes>, MessageError> {
+    fn answer(
+        &mut self,
+        slot: u32,
+        message: ClientMessage,
+        replies: &mut Replies,
+    ) -> Result<Option<Bytes>, MessageError> {
         let encoding = self.encoding(slot);
         match message {
-            ClientMessage::Subscribe { subscription_id, filters, filter, r#ref } => {
-                self.subscribe(slot, subscription_id, &filters, *filter, r#ref).map(Some)
+            ClientMessage::Subscribe { subscription_id, filters, filter, from, r#ref } => {
+                let asked =
+                    Asked { subscription_id, filters: *filters, filter: *filter, from, r#ref };
+                self.subscribe(slot, asked, replies).map(Some)
             }
             ClientMessage::Unsubscribe { subscription_id, r#ref } => {
                 self.unsubscribe(slot, subscription_id, r#ref).map(Some)
@@ -205,34 +228,56 @@ impl StreamHandler {
     fn subscribe(
         &mut self,
         slot: u32,
-        subscription_id: String,
-        filters: &FilterSpec,
-        filter: Filter,
-        r#ref: Option<serde_json::Value>,
+        asked: Asked,
+        replies: &mut Replies,
     ) -> Result<Bytes, MessageError> {
-        let client = self.clients[slot as usize].as_mut().expect("an open connection");
-        if let Some(key) = client.subscriptions.get(&subscription_id) {
-            self.index.replace(key, filter);
-        } else if client.subscriptions.len() >= self.settings.subscriptions_max {
-            let message = format!(
-                "this connection has {} subscriptions, the limit; unsubscribe from one first",
-                client.subscriptions.len()
-            );
-            return Err(MessageError {
-                subscription_id: Some(subscription_id),
-                r#ref,
-                ..MessageError::new(ErrorCode::TooManySubscriptions, message)
-            });
-        } else {
-            let key = self.index.subscribe(slot, filter);
-            client.subscriptions.insert(subscription_id.as_str().into(), key);
+        let Asked { subscription_id, filters, filter, from, r#ref } = asked;
+        let known = self.client(slot).subscriptions.get(&subscription_id);
+        let was_behind = self.replays.remove(slot, &subscription_id);
+        let count = self.client(slot).subscriptions.len() + self.replays.count(slot);
+        if known.is_none() && !was_behind {
+            if count >= self.settings.subscriptions_max {
+                let message = format!(
+                    "this connection has {count} subscriptions, the limit; unsubscribe from one first"
+                );
+                return Err(MessageError {
+                    subscription_id: Some(subscription_id),
+                    r#ref,
+                    ..MessageError::new(ErrorCode::TooManySubscriptions, message)
+                });
+            }
             self.stats.subscriptions_added.add(1);
             self.stats.subscriptions_active.add(1);
         }
-        let r#ref = r#ref.as_ref();
-        let subscription_id = &subscription_id;
-        let subscribed = ServerMessage::Subscribed { subscription_id, filters, r#ref };
+        let StreamSettings { epoch, history, .. } = &self.settings;
+        let position = from.map(|from| position(&from, epoch, &**history));
+        match position {
+            Some(Ok(position)) => {
+                if let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) {
+                    self.index.unsubscribe(key);
+                }
+                self.replays.start(slot, &subscription_id, filter, position);
+                replies.catch_up();
+            }
+            _ => self.go_live(slot, &subscription_id, filter),
+        }
+        let subscribed = ServerMessage::Subscribed {
+            subscription_id: &subscription_id,
+            filters: &filters,
+            resumed: position.map(|position| position.is_ok()),
+            not_resumed: position.and_then(Result::err),
+            r#ref: r#ref.as_ref(),
+        };
         Ok(subscribed.encode(self.encoding(slot)))
+    }
+
+    /// Whatever comes from now on that matches goes to the connection.
+    fn go_live(&mut self, slot: u32, subscription_id: &str, filter: Filter) {
+        if let Some(key) = self.client(slot).subscriptions.get(subscription_id) {
+            return self.index.replace(key, filter);
+        }
+        let key = self.index.subscribe(slot, filter);
+        self.client(slot).subscriptions.insert(subscription_id.into(), key);
     }
 
     fn unsubscribe(
@@ -241,15 +286,16 @@ impl StreamHandler {
         subscription_id: String,
         r#ref: Option<serde_json::Value>,
     ) -> Result<Bytes, MessageError> {
-        let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) else {
+        if let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) {
+            self.index.unsubscribe(key);
+        } else if !self.replays.remove(slot, &subscription_id) {
             let message = "there is no subscription of this id on this connection";
             return Err(MessageError {
                 subscription_id: Some(subscription_id),
                 r#ref,
                 ..MessageError::new(ErrorCode::NotFound, message)
             });
-        };
-        self.index.unsubscribe(key);
+        }
         self.stats.subscriptions_removed.add(1);
         self.stats.subscriptions_active.sub(1);
         let (subscription_id, r#ref) = (&subscription_id, r#ref.as_ref());
@@ -288,7 +334,8 @@ impl Handler for StreamHandler {
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {
         let answer = match self.admit_message(key, now) {
             Ok(()) => {
-                self.read(key, message, now).and_then(|message| self.answer(key.slot, message))
+                let message = self.read(key, message, now);
+                message.and_then(|message| self.answer(key.slot, message, replies))
             }
             Err(Refused::Now(error)) => Err(error),
             Err(Refused::ForGood) => return replies.close(flooding(Excess::Messages)),
@@ -301,7 +348,7 @@ impl Handler for StreamHandler {
 
     fn closed(&mut self, key: Key) {
         let Some(client) = self.clients[key.slot as usize].take() else { return };
-        let count = client.subscriptions.len() as u64;
+        let count = (client.subscriptions.len() + self.replays.forget(key.slot)) as u64;
         client.subscriptions.into_keys().for_each(|key| self.index.unsubscribe(key));
         self.stats.subscriptions_removed.add(count);
         self.stats.subscriptions_active.sub(count);
@@ -313,7 +360,8 @@ impl Handler for StreamHandler {
         const SPREAD_MS: u64 = 5_000;
         let spread = self.spread.hash_one((key.slot, key.generation)) % SPREAD_MS;
         let retry_after_ms = close.code.invites_reconnect().then_some(SOONEST_MS + spread);
-        let after = after.map_or(self.seen_seq, |after| after.min(self.seen_seq));
+        let behind = self.replays.position(key.slot);
+        let after = [after, behind].into_iter().flatten().fold(self.seen_seq, u64::min);
         let resume = Resume { epoch: &self.settings.epoch, after };
         Some(
             ServerMessage::closing(close.code, retry_after_ms, resume)
@@ -339,6 +387,18 @@ impl Handler for StreamHandler {
         let reason = "slow_consumer";
         let dropped = ServerMessage::Dropped { from_seq, to_seq, counts, reason };
         Some(dropped.encode(self.encoding(key.slot)))
+    }
+
+    fn catch_up(&mut self, key: Key, step: &mut Step) -> Behind {
+        let encoding = self.encoding(key.slot);
+        let history = Arc::clone(&self.settings.history);
+        let mut live = Vec::new();
+        let behind =
+            self.replays.advance(key.slot, step, encoding, &*history, |replay| live.push(replay));
+        for Replay { subscription_id, filter, .. } in live {
+            self.go_live(key.slot, &subscription_id, filter);
+        }
+        behind
     }
 
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {

@@ -12,6 +12,7 @@ use crate::base::slab::{Key, Slab};
 use crate::io::{Completion, Completions, Driver, Kind, Op, Outcome, Token, Waker};
 use crate::queue::{Arena, FrameId, Lane};
 use crate::shard::accept::Accepts;
+use crate::shard::catch_up::{Item, Replayed};
 use crate::shard::connection::Connection;
 use crate::shard::drain::Drain;
 use crate::shard::handler::{Handler, Replies};
@@ -58,6 +59,14 @@ pub struct Shard<D, H> {
     pub(super) shed: Vec<(Lane, FrameId)>,
     /// Backlogs above the budget that shedding and closing could not reduce; zero below it.
     pub(super) irreducible_bytes: usize,
+    /// Connections that get more of the past.
+    pub(super) behind: VecDeque<Key>,
+    pub(super) step_items: Vec<(Lane, Item)>,
+    pub(super) replayed: Replayed,
+    /// Every event up to this one has come out of the inbox, or will.
+    pub(super) complete_to: u64,
+    /// Of the events that came out of the inbox.
+    pub(super) newest_seq: u64,
     /// Counts turns, and wraps.
     pub(super) turn: u32,
     waker: Waker,
@@ -89,6 +98,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             ping: Rc::new(Bytes::from(ping)),
             shed: Vec::new(),
             irreducible_bytes: 0,
+            behind: VecDeque::new(),
+            step_items: Vec::new(),
+            replayed: Replayed::default(),
+            complete_to: 0,
+            newest_seq: 0,
             turn: 0,
             completions: Completions::new(),
             expired: Vec::new(),
@@ -122,6 +136,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.keep_partial_messages_within_budget(start);
         self.fire_timers(start);
         self.drain_inbox(start);
+        self.catch_up();
         self.keep_within_budget(start);
         self.flush(start);
         self.arena.shrink_if_empty();
@@ -134,6 +149,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.waker.park();
         let has_work = !self.dirty.is_empty()
             || !self.dirty_urgent.is_empty()
+            || !self.behind.is_empty()
             || !self.refused.is_empty()
             || !self.links.inbox.is_empty()
             || self.links.inbox.is_forced();

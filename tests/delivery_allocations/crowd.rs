@@ -17,6 +17,7 @@ use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
     Admission, Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
 };
+use alarmcast::stream::history::{self, WindowWriter};
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
 use serde_json::{Value, json};
@@ -323,6 +324,7 @@ fn stream_settings() -> StreamSettings {
         path: "/ws".to_owned(),
         allowed_origins: Vec::new(),
         epoch: "test".to_owned(),
+        history: WindowWriter::new(history::Limits::default()).window(),
         message_bytes_max: 64 * 1024,
         subscriptions_max: 4,
         message_rate: unlimited,

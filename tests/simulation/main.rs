@@ -19,6 +19,7 @@ mod planted;
 mod planted_faults;
 mod random;
 mod random_worlds;
+mod resume;
 mod scene;
 mod script;
 mod scripts;

@@ -17,6 +17,7 @@ use alarmcast::shard::{
     Admission, Handle, Handler, Inbox, Intake, Links, Request, Settings, Shard, StreamHandler,
     StreamSettings,
 };
+use alarmcast::stream::history::{self, Window, WindowWriter};
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
 use tokio::sync::oneshot;
@@ -34,6 +35,7 @@ pub struct Plan {
     pub inbox_events_max: usize,
     pub message_rate: Rate,
     pub subscription_rate: Rate,
+    pub history: history::Limits,
 }
 
 impl Plan {
@@ -45,6 +47,7 @@ impl Plan {
             inbox_events_max: 4096,
             message_rate: Rate::UNLIMITED,
             subscription_rate: Rate::UNLIMITED,
+            history: history::Limits::default(),
         }
     }
 
@@ -56,9 +59,13 @@ impl Plan {
         self,
         handler: impl FnOnce(StreamSettings, Clock, Arc<ShardStats>) -> H,
     ) -> World<H> {
-        let Self { seed, faults, mut settings, inbox_events_max, message_rate, subscription_rate } =
-            self;
-        let stream = StreamSettings { message_rate, subscription_rate, ..stream_settings() };
+        let Self { seed, faults, mut settings, inbox_events_max, history, .. } = self;
+        let history = WindowWriter::new(history);
+        let stream = StreamSettings {
+            message_rate: self.message_rate,
+            subscription_rate: self.subscription_rate,
+            ..stream_settings(history.window())
+        };
         let net = SimNet::new(seed, faults);
         let config = DriverConfig {
             sockets_max: settings.sockets_max,
@@ -82,7 +89,18 @@ impl Plan {
         let links = Links { inbox, stats: Arc::clone(&stats), hub: hub.clone() };
         let shard = Shard::new(driver, handler, net.clock(), settings, links);
         let sequencer = Sequencer::new("sim".to_owned());
-        World { net, listener, shard, handle, stats, hub, hub_wakes, sequencer, is_running: true }
+        World {
+            net,
+            listener,
+            shard,
+            handle,
+            stats,
+            hub,
+            hub_wakes,
+            sequencer,
+            history,
+            is_running: true,
+        }
     }
 }
 
@@ -114,12 +132,13 @@ pub fn settings() -> Settings {
     }
 }
 
-fn stream_settings() -> StreamSettings {
+fn stream_settings(history: Arc<Window>) -> StreamSettings {
     let unlimited = Rate::UNLIMITED;
     StreamSettings {
         path: "/ws".to_owned(),
         allowed_origins: Vec::new(),
         epoch: "sim".to_owned(),
+        history,
         message_bytes_max: 16 * 1024,
         subscriptions_max: SUBSCRIPTIONS_MAX,
         message_rate: unlimited,
@@ -139,6 +158,7 @@ pub struct World<H> {
     pub hub: Waker,
     pub hub_wakes: Arc<AtomicUsize>,
     sequencer: Sequencer,
+    history: WindowWriter,
     /// The shard has not ended.
     pub is_running: bool,
 }
@@ -188,7 +208,11 @@ impl<H: Handler> World<H> {
         let clock = self.net.clock();
         let id = Uuid::from_u128(u128::from(self.sequencer.newest()) + 1);
         match self.sequencer.sequence(publish, clock.now(), clock.wall(), id) {
-            Sequenced::New(event) => Arc::new(Encoded::new(*event)),
+            Sequenced::New(event) => {
+                let event = Arc::new(Encoded::new(*event));
+                self.history.push(Arc::clone(&event));
+                event
+            }
             Sequenced::Duplicate { .. } => panic!("no keys are used"),
         }
     }

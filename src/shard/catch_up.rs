@@ -1,0 +1,171 @@
+//! Connections that are behind get the past from history, at the pace of their sockets.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+
+use crate::base::slab::Key;
+use crate::io::Driver;
+use crate::protocol::Encoding;
+use crate::protocol::encoded::Encoded;
+use crate::queue::{Arena, EventMark, Frame, FrameId, Lane};
+use crate::shard::connection::Ending;
+use crate::shard::handler::Handler;
+use crate::shard::turn::Shard;
+use crate::stream::Room;
+
+/// Connections that are served in one turn.
+const CONNECTIONS_PER_TURN: usize = 64;
+/// Events that are compared with filters in one turn.
+const COMPARED_PER_TURN: usize = 8_192;
+/// Of these, for one connection.
+const COMPARED_AT_ONCE: usize = 512;
+
+/// One step for one connection, filled in by its handler.
+#[derive(Debug)]
+pub struct Step {
+    /// Every event up to this one has come to this shard.
+    pub complete_to: u64,
+    /// All of them were delivered, and none beyond: who has come so far is live again.
+    pub is_live_edge: bool,
+    /// The lowest lane of the connection that is empty together with all above it; what goes
+    /// into a lower one has to wait.
+    pub idle_down_to: Option<Lane>,
+    pub room: Room,
+    /// What is to be sent, in order.
+    pub items: Vec<(Lane, Item)>,
+}
+
+/// What a step sends.
+#[derive(Debug)]
+pub enum Item {
+    Event(Arc<Encoded>),
+    /// A complete frame of a message.
+    Notice(Bytes),
+}
+
+/// Where a connection is after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// It is live in all that it wants.
+    No,
+    /// There is more, or there will be.
+    Yes,
+    /// History has passed it: it cannot be caught up with.
+    Lost,
+}
+
+/// Frames of the past that were stored in this turn: who asks for the same shares them.
+pub(super) type Replayed = HashMap<(u64, u8), FrameId, RandomState>;
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Notes that the connection has something to catch up with.
+    pub(super) fn mark_behind(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.is_behind = true;
+        if !connection.is_in_behind {
+            connection.is_in_behind = true;
+            self.behind.push_back(key);
+        }
+    }
+
+    /// Serves some of those that are behind and whose sockets have taken what they got before.
+    pub(super) fn catch_up(&mut self) {
+        if self.behind.is_empty() {
+            return;
+        }
+        let complete_to = self.complete_to;
+        let is_live_edge = !self.links.inbox.has_events() && self.newest_seq <= complete_to;
+        let mut compared = COMPARED_PER_TURN;
+        for _ in 0..self.behind.len().min(CONNECTIONS_PER_TURN) {
+            if compared == 0 {
+                break;
+            }
+            let Some(key) = self.behind.pop_front() else { break };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.is_in_behind = false;
+            if !connection.is_behind || connection.ending != Ending::No {
+                continue;
+            }
+            let outbox = connection.outbox.as_deref();
+            let idle_down_to = outbox.map_or(Some(Lane::Low), |outbox| outbox.idle_down_to());
+            let at_once = compared.min(COMPARED_AT_ONCE);
+            let mut step = Step {
+                complete_to,
+                is_live_edge,
+                idle_down_to,
+                room: Room { bytes: self.settings.send_bytes_max, compared: at_once },
+                items: std::mem::take(&mut self.step_items),
+            };
+            let behind = self.handler.catch_up(key, &mut step);
+            compared -= at_once - step.room.compared;
+            self.send_step(key, step.items);
+            self.settle_behind(key, behind);
+        }
+        let Self { replayed, arena, .. } = self;
+        replayed.drain().for_each(|(_, id)| arena.release(id));
+    }
+
+    fn settle_behind(&mut self, key: Key, behind: Behind) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match behind {
+            Behind::No => {
+                connection.is_behind = false;
+                self.links.stats.catch_ups_done.add(1);
+            }
+            // One that has something to send comes back with the flush.
+            Behind::Yes if connection.outbox.is_some() => {}
+            Behind::Yes => self.mark_behind(key),
+            Behind::Lost => {
+                connection.is_behind = false;
+                self.links.stats.catch_ups_lost.add(1);
+                let now = self.clock.now();
+                self.close_slow(key, now);
+            }
+        }
+    }
+
+    fn send_step(&mut self, key: Key, mut items: Vec<(Lane, Item)>) {
+        let encoding = self.handler.encoding(key.slot);
+        for (lane, item) in items.drain(..) {
+            let (id, bytes) = match item {
+                Item::Event(event) => self.store_replayed(&event, encoding),
+                Item::Notice(bytes) => {
+                    let frame_bytes = bytes.len();
+                    let frame = Frame { bytes: Rc::new(bytes), event: None };
+                    (self.arena.insert(frame), frame_bytes)
+                }
+            };
+            let Self { connections, pools, links, .. } = self;
+            let Some(connection) = connections.get_mut(key) else { continue };
+            let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
+            // A step is bounded, and the next one waits until this one is taken.
+            outbox.push_past_limits(lane, id, bytes);
+            links.stats.outbox_bytes.add(bytes as u64);
+        }
+        self.step_items = items;
+        if self.connections.get_mut(key).is_some_and(|connection| connection.outbox.is_some()) {
+            self.mark_dirty(key);
+        }
+    }
+
+    /// The frame of an event of the past, with a reference for the lane that it goes to.
+    fn store_replayed(&mut self, event: &Encoded, encoding: Encoding) -> (FrameId, usize) {
+        let Self { replayed, arena, .. } = self;
+        let place = (event.event.seq, encoding.index() as u8);
+        let id = *replayed.entry(place).or_insert_with(|| store(arena, event, encoding));
+        arena.retain(id);
+        self.links.stats.events_replayed.add(1);
+        (id, event.frame(encoding).len())
+    }
+}
+
+fn store(arena: &mut Arena, event: &Encoded, encoding: Encoding) -> FrameId {
+    let (seq, priority) = (event.event.seq, event.event.priority);
+    // Without the time of its acceptance: how long ago that was is no latency.
+    let mark = EventMark { seq, priority, accepted_at: None };
+    arena.insert(Frame { bytes: Rc::new(event.frame(encoding).clone()), event: Some(mark) })
+}
