@@ -22,6 +22,8 @@ pub enum ClientMessage {
         filter: Box<Filter>,
         /// Where to begin; with what comes next where it is absent.
         from: Option<From>,
+        /// Wants to be told how far it has got.
+        checkpoints: bool,
         r#ref: Option<Value>,
     },
     Unsubscribe {
@@ -54,7 +56,7 @@ const REF_BYTES_MAX: usize = 256;
 /// Messages of the protocol that this version does not offer.
 const MESSAGES_NOT_OFFERED: [&str; 3] = ["authenticate", "flow_control", "checkpoint"];
 /// Options of `subscribe` that this version does not offer.
-const OPTIONS_NOT_OFFERED: [&str; 3] = ["batch", "checkpoints", "flow_control"];
+const OPTIONS_NOT_OFFERED: [&str; 2] = ["batch", "flow_control"];
 const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated connection; publish over HTTP instead: \
      POST /api/v1/events";
 
@@ -122,6 +124,7 @@ struct Subscribe {
     filters: Map<String, Value>,
     resume: Option<ResumeFrom>,
     since: Option<jiff::Timestamp>,
+    checkpoints: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -192,7 +195,7 @@ fn decode_subscribe(
     if let Some(option) = OPTIONS_NOT_OFFERED.into_iter().find(|option| asks_for(option)) {
         return Err(not_offered(option));
     }
-    let Subscribe { subscription_id, filters, resume, since } = typed(object)?;
+    let Subscribe { subscription_id, filters, resume, since, checkpoints } = typed(object)?;
     check_subscription_id(&subscription_id)?;
     let from = match (resume, since) {
         (Some(_), Some(_)) => return Err(invalid_at("since", "cannot be given beside `resume`")),
@@ -201,7 +204,8 @@ fn decode_subscribe(
     };
     permit()?;
     let (filters, filter) = decode_filters(filters)?;
-    Ok(ClientMessage::Subscribe { subscription_id, filters, filter, from, r#ref })
+    let checkpoints = checkpoints.unwrap_or(from.is_some());
+    Ok(ClientMessage::Subscribe { subscription_id, filters, filter, from, checkpoints, r#ref })
 }
 
 /// As written and compiled: compiling is dear enough to be done once.

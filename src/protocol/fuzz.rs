@@ -52,7 +52,7 @@ fn check_answer(decoded: &Result<ClientMessage, MessageError>, encoding: Encodin
             assert!(encoded.len() < 16 * 1024, "{}", encoded.len());
             encoded
         }
-        Ok(ClientMessage::Subscribe { subscription_id, filters, filter, from, r#ref }) => {
+        Ok(ClientMessage::Subscribe { subscription_id, filters, filter, from, r#ref, .. }) => {
             assert!((1..=SUBSCRIPTION_ID_BYTES_MAX).contains(&subscription_id.len()));
             assert_eq!(filters.compile().as_ref(), Ok(&**filter));
             let r#ref = r#ref.as_ref();

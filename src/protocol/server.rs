@@ -26,6 +26,8 @@ pub enum ServerMessage<'a> {
     /// The events of the past that a subscription asked for were all sent: those up to `seq`.
     /// What follows is live.
     CaughtUp { subscription_id: &'a str, seq: u64 },
+    /// Everything up to `seq` that the connection wanted was sent, or told as lost.
+    Checkpoint { seq: u64 },
     Unsubscribed {
         subscription_id: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]

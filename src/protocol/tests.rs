@@ -35,6 +35,7 @@ fn each_message_is_understood_and_unknown_fields_are_ignored() {
         filter: Box::new(filters.compile().unwrap()),
         filters: Box::new(filters),
         from: None,
+        checkpoints: false,
         r#ref: Some(json!(7)),
     };
     assert_eq!(decode(subscribe).unwrap(), expected);

@@ -209,6 +209,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let stats = &self.links.stats;
         match timeout {
             Timeout::Ping => {
+                self.tell_checkpoint(key, now, true);
                 let ping = (*self.ping).clone();
                 self.queue_reply(key, ping, now);
             }

@@ -22,12 +22,14 @@ pub(super) struct Connection {
     pub in_flight: InFlight,
     pub accepted_at: Instant,
     /// The turn in which the send in flight was handed over.
-    pub send_turn: u32,
+    pub send_turn: u16,
     pub ending: Ending,
     /// The socket did not take a send at once, and has not taken all that waited since.
     pub is_congested: bool,
     /// Has something of the past to catch up with.
     pub is_behind: bool,
+    /// Asked to be told when it has got everything.
+    pub hears_checkpoints: bool,
     /// In the list of those that get more of it.
     pub is_in_behind: bool,
     /// The handshake succeeded: counted as active.
@@ -89,6 +91,7 @@ impl Connection {
             ending: Ending::No,
             is_congested: false,
             is_behind: false,
+            hears_checkpoints: false,
             is_in_behind: false,
             is_open: false,
             is_answered: false,

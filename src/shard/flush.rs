@@ -157,6 +157,22 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.is_congested &= connection.outbox.is_some();
         if connection.outbox.is_some() || connection.ending == Ending::AfterFlush {
             self.mark_dirty(key);
+        } else if connection.hears_checkpoints {
+            self.tell_checkpoint(key, now, false);
+        }
+    }
+
+    /// Tells a connection that has got everything how far that is, where it asked for that and
+    /// it is news.
+    pub(super) fn tell_checkpoint(&mut self, key: Key, now: Instant, is_heartbeat: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let has_all =
+            connection.outbox.is_none() && !connection.is_sending && !connection.is_behind;
+        if has_all
+            && connection.hears_checkpoints
+            && let Some(checkpoint) = self.handler.checkpoint(key, now, is_heartbeat)
+        {
+            self.queue_reply(key, checkpoint, now);
         }
     }
 

@@ -56,6 +56,12 @@ pub trait Handler {
         Behind::No
     }
 
+    /// The notice that a connection, which asked for them by [`Replies::checkpoints`], has got
+    /// all that was seen; none where that is no news.
+    fn checkpoint(&mut self, _key: Key, _now: Instant, _is_heartbeat: bool) -> Option<Bytes> {
+        None
+    }
+
     /// Appends the slots of the connections that want the event, each once.
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>);
 
@@ -87,6 +93,7 @@ pub struct Replies {
     pub(super) frames: Vec<Bytes>,
     pub(super) close: Option<Close>,
     pub(super) is_behind: bool,
+    pub(super) hears_checkpoints: bool,
 }
 
 impl Replies {
@@ -98,6 +105,11 @@ impl Replies {
     /// The connection is to get events of the past, by [`Handler::catch_up`].
     pub fn catch_up(&mut self) {
         self.is_behind = true;
+    }
+
+    /// The connection is to be told when it has got everything, by [`Handler::checkpoint`].
+    pub fn checkpoints(&mut self) {
+        self.hears_checkpoints = true;
     }
 
     /// Closes the connection after what was sent before.

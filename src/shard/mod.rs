@@ -9,6 +9,7 @@ mod accept;
 mod addresses;
 mod admission;
 mod catch_up;
+mod checkpoints;
 mod close;
 mod connection;
 mod deliver;

@@ -226,6 +226,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         for frame in replies.frames.drain(..) {
             self.queue_reply(key, frame, now);
         }
+        if std::mem::take(&mut replies.hears_checkpoints)
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            connection.hears_checkpoints = true;
+        }
         if std::mem::take(&mut replies.is_behind) {
             self.mark_behind(key);
         }

@@ -22,6 +22,7 @@ use crate::protocol::{Encoding, ErrorCode, MessageError};
 use crate::queue::Loss;
 use crate::session::rate::{Bucket, Buckets, Ledger, Rate};
 use crate::shard::catch_up::{Behind, Step};
+use crate::shard::checkpoints::Checkpoints;
 use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::intake::flooding;
 use crate::shard::negotiation::{Negotiated, negotiate};
@@ -71,6 +72,7 @@ pub struct StreamHandler {
     seen_seq: u64,
     taken: Ledger<Taken>,
     replays: Replays,
+    checkpoints: Checkpoints,
     /// Seeded anew for each shard: tells clients apart when they are to come back.
     spread: RandomState,
 }
@@ -119,6 +121,7 @@ impl StreamHandler {
             seen_seq: 0,
             taken: Ledger::default(),
             replays: Replays::default(),
+            checkpoints: Checkpoints::default(),
             spread: RandomState::default(),
         }
     }
@@ -151,7 +154,18 @@ impl StreamHandler {
     ) -> Result<Option<Bytes>, MessageError> {
         let encoding = self.encoding(slot);
         match message {
-            ClientMessage::Subscribe { subscription_id, filters, filter, from, r#ref } => {
+            ClientMessage::Subscribe {
+                subscription_id,
+                filters,
+                filter,
+                from,
+                checkpoints,
+                r#ref,
+            } => {
+                if checkpoints {
+                    self.checkpoints.start(slot, self.seen_seq, self.clock.now());
+                    replies.checkpoints();
+                }
                 let asked =
                     Asked { subscription_id, filters: *filters, filter: *filter, from, r#ref };
                 self.subscribe(slot, asked, replies).map(Some)
@@ -348,6 +362,7 @@ impl Handler for StreamHandler {
 
     fn closed(&mut self, key: Key) {
         let Some(client) = self.clients[key.slot as usize].take() else { return };
+        self.checkpoints.forget(key.slot);
         let count = (client.subscriptions.len() + self.replays.forget(key.slot)) as u64;
         client.subscriptions.into_keys().for_each(|key| self.index.unsubscribe(key));
         self.stats.subscriptions_removed.add(count);
@@ -387,6 +402,12 @@ impl Handler for StreamHandler {
         let reason = "slow_consumer";
         let dropped = ServerMessage::Dropped { from_seq, to_seq, counts, reason };
         Some(dropped.encode(self.encoding(key.slot)))
+    }
+
+    fn checkpoint(&mut self, key: Key, now: Instant, is_heartbeat: bool) -> Option<Bytes> {
+        let seq = self.seen_seq;
+        let is_due = self.checkpoints.is_due(key.slot, seq, now, is_heartbeat);
+        is_due.then(|| ServerMessage::Checkpoint { seq }.encode(self.encoding(key.slot)))
     }
 
     fn catch_up(&mut self, key: Key, step: &mut Step) -> Behind {

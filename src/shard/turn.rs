@@ -68,7 +68,7 @@ pub struct Shard<D, H> {
     /// Of the events that came out of the inbox.
     pub(super) newest_seq: u64,
     /// Counts turns, and wraps.
-    pub(super) turn: u32,
+    pub(super) turn: u16,
     waker: Waker,
     completions: Completions,
     expired: Vec<u32>,

@@ -68,6 +68,45 @@ fn what_was_missed_comes_in_order_then_caught_up_then_what_is_live() {
 }
 
 #[test]
+fn who_asks_for_checkpoints_is_told_how_far_it_has_got_and_no_more_often_than_is_of_use() {
+    let mut world = Plan::new(8).build();
+    let mut client = world.join();
+    let mut other = world.join_subscribed(json!({}));
+    let asks = json!({"checkpoints": true});
+    subscribe(&mut client, "s", json!({"sources": ["db"]}), &asks);
+    world.settle(&mut [&mut client, &mut other]);
+    publish(&mut world, 5);
+    world.settle(&mut [&mut client, &mut other]);
+    assert_eq!(client.count("checkpoint"), 0, "nothing was sent to it, and no heartbeat is due");
+    world.pass(Duration::from_secs(31), &mut [&mut client, &mut other]);
+    assert_eq!(last(&client, "checkpoint")["seq"], 5, "with the heartbeat");
+    for _ in 0..20 {
+        world.publish(events::of(Priority::Low, "db"));
+        world.pass(Duration::from_millis(100), &mut [&mut client, &mut other]);
+    }
+    let told: Vec<u64> = client
+        .messages()
+        .filter(|message| message["type"] == "checkpoint")
+        .filter_map(|message| message["seq"].as_u64())
+        .collect();
+    assert!((3..=4).contains(&told.len()) && told.is_sorted(), "{told:?}");
+    assert_eq!(other.count("checkpoint"), 0);
+    // What a checkpoint says was sent before it.
+    for checkpoint in client.messages().enumerate().filter(|(_, it)| it["type"] == "checkpoint") {
+        let (place, seq) = (checkpoint.0, checkpoint.1["seq"].as_u64().expect("a seq"));
+        let before = client.messages().take(place).filter(|it| it["type"] == "event");
+        assert_eq!(before.count() as u64, seq - 5, "at {seq}");
+    }
+    let mut resumed = world.join();
+    subscribe(&mut resumed, "s", json!({}), &after(20));
+    world.settle(&mut [&mut resumed]);
+    world.pass(Duration::from_secs(31), &mut [&mut resumed]);
+    world.publish(events::of(Priority::Low, "db"));
+    world.pass(Duration::from_secs(2), &mut [&mut resumed]);
+    assert_eq!(last(&resumed, "checkpoint")["seq"], 26);
+}
+
+#[test]
 fn subscriptions_of_one_connection_catch_up_each_from_its_own_place() {
     let mut world = Plan::new(2).build();
     for number in 0..90 {
@@ -199,7 +238,8 @@ fn one_that_history_passes_is_closed_with_the_place_that_it_reached() {
 
 #[test]
 fn an_event_that_the_hub_holds_while_urgent_ones_pass_comes_once() {
-    for join_at in 0..4 {
+    // The second one has got what its shard has not: it was with another one before.
+    for (join_at, place) in (0..4).flat_map(|join_at| [(join_at, 5), (join_at, 12)]) {
         let mut world = Plan::new(7).build();
         publish(&mut world, 10);
         let mut client = world.join();
@@ -221,7 +261,7 @@ fn an_event_that_the_hub_holds_while_urgent_ones_pass_comes_once() {
         ];
         for step in 0..4 {
             if step == join_at {
-                subscribe(&mut client, "s", json!({}), &after(5));
+                subscribe(&mut client, "s", json!({}), &after(place));
             }
             world.settle(&mut [&mut client]);
             if !steps.is_empty() {
@@ -231,7 +271,8 @@ fn an_event_that_the_hub_holds_while_urgent_ones_pass_comes_once() {
         world.settle(&mut [&mut client]);
         let mut seqs = client.seqs();
         seqs.sort_unstable();
-        assert_eq!(seqs, (6..=13).collect::<Vec<_>>(), "joined at {join_at}");
+        let expected: Vec<u64> = (place + 1..=13).collect();
+        assert_eq!(seqs, expected, "joined at {join_at} after {place}");
     }
 }
 
