@@ -6,7 +6,8 @@ use alarmcast::event::{Event, EventType, Publish};
 use alarmcast::filter::FilterSpec;
 use alarmcast::protocol::{
     ClientMessage, CloseCode, DroppedCounts, Encoded, Encoding, ErrorCode, Limits, MessageError,
-    PublishItemError, Resume, ServerMessage, Welcome, decode, decode_msgpack, parse_bytes,
+    NotResumed, PublishItemError, Resume, ServerMessage, Welcome, decode, decode_msgpack,
+    parse_bytes,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -192,6 +193,15 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
             not_resumed: None,
             r#ref: None,
         },
+        "subscribed_not_resumed" => ServerMessage::Subscribed {
+            subscription_id,
+            filters: &filters,
+            resumed: Some(false),
+            not_resumed: Some(NotResumed { reason: "history_expired", first_seq: 30 }),
+            r#ref: None,
+        },
+        "caught_up" => ServerMessage::CaughtUp { subscription_id, seq: 41 },
+        "checkpoint" => ServerMessage::Checkpoint { seq: 41 },
         "unsubscribed" => {
             ServerMessage::Unsubscribed { subscription_id, r#ref: Some(&json!("bye")) }
         }

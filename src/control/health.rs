@@ -42,6 +42,7 @@ pub(super) async fn summary(extract::State(state): extract::State<Arc<State>>) -
         "driver": context.driver,
         "shards": context.shards.len(),
         "connections": connections,
+        "epoch": context.epoch,
         "seq": context.publisher.stats().newest_seq.get(),
     });
     let status = if reason.is_none() { 200 } else { 503 };

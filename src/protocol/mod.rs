@@ -27,7 +27,7 @@ pub use error::{ErrorCode, MessageError};
 #[cfg(any(test, fuzzing))]
 pub use fuzz::{fuzz_client_message, fuzz_client_message_msgpack, fuzz_publish};
 pub use publish::{PublishItemError, check, parse_bytes, parse_item, parse_msgpack};
-pub use server::{DroppedCounts, Limits, Resume, ServerMessage, Welcome};
+pub use server::{DroppedCounts, Limits, NotResumed, Resume, ServerMessage, Welcome};
 
 /// The version of the protocol that `welcome` names.
 pub const PROTOCOL: &str = "alarmcast.v1";

@@ -34,6 +34,7 @@ mod mixed_session;
 mod origins;
 mod proxies;
 mod rates;
+mod resume;
 mod segments;
 mod shedding;
 mod support;

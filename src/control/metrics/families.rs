@@ -81,6 +81,21 @@ impl Writer<'_> {
         );
     }
 
+    fn replays(&mut self) {
+        self.counter(
+            "alarmcast_events_replayed_total",
+            "Events of the past sent to connections that asked for them.",
+            |cells| &cells.events_replayed,
+        );
+        let done = self.sum(|cells| &cells.catch_ups_done);
+        let lost = self.sum(|cells| &cells.catch_ups_lost);
+        self.text.counters(
+            "alarmcast_catch_ups_total",
+            "Connections that caught up with the past, or were passed by it, by outcome.",
+            &[(&[("outcome", "caught_up")], done), (&[("outcome", "history_expired")], lost)],
+        );
+    }
+
     fn sum(&self, cell: impl Fn(&Cells) -> &Cell) -> u64 {
         self.context.shards.iter().map(|shard| cell(shard.stats()).get()).sum()
     }
@@ -289,6 +304,7 @@ impl Writer<'_> {
             |cells| &cells.slow_consumers_closed,
         );
         self.shed();
+        self.replays();
         self.counter(
             "alarmcast_receive_buffers_exhausted_total",
             "Receives that found no free buffer and were pushed again.",

@@ -1,0 +1,120 @@
+//! Clients that come back: what they missed, in order, then what is live.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Server, events};
+
+fn subscribe(client: &mut Client, from: &Value) -> Value {
+    let mut message = json!({"type": "subscribe", "subscription_id": "s", "filters": {}});
+    let fields = message.as_object_mut().expect("an object");
+    fields.extend(from.as_object().expect("an object").clone());
+    client.send(&message);
+    client.expect("subscribed")
+}
+
+/// So many events of changing priority, in batches.
+fn publish(server: &Server, count: usize) {
+    let events: Vec<Value> = (0..count)
+        .map(|number| match number % 5 {
+            0 => events::created(number as u32, "P0"),
+            1 => events::created(number as u32, "P3"),
+            _ => events::system(&format!("number {number}")),
+        })
+        .collect();
+    events.chunks(100).for_each(|batch| drop(server.publish_all(batch)));
+}
+
+fn expect_seqs(client: &mut Client, seqs: std::ops::RangeInclusive<u64>) {
+    for seq in seqs {
+        assert_eq!(client.expect_event()["seq"], seq);
+    }
+}
+
+#[test]
+fn one_that_was_cut_off_gets_what_it_missed_and_goes_on_live_in_either_encoding() {
+    let server = Server::start();
+    for is_packed in [false, true] {
+        let connect = || if is_packed { server.connect_packed() } else { server.connect() };
+        let mut first = connect();
+        let subscribed = subscribe(&mut first, &json!({"checkpoints": true}));
+        assert_eq!(subscribed.get("resumed"), None);
+        let newest = server.get("/health").json()["seq"].as_u64().expect("a seq");
+        publish(&server, 10);
+        for _ in 0..10 {
+            first.expect_event();
+        }
+        // No farewell: what the network does.
+        drop(first);
+        publish(&server, 3_000);
+        let epoch = server.get("/health").json()["epoch"].clone();
+        let mut second = connect();
+        let subscribed =
+            subscribe(&mut second, &json!({"resume": {"epoch": epoch, "after": newest + 4}}));
+        assert_eq!((&subscribed["resumed"], subscribed.get("reason")), (&json!(true), None));
+        expect_seqs(&mut second, newest + 5..=newest + 3_010);
+        assert_eq!(second.expect("caught_up")["seq"], newest + 3_010);
+        server.publish(&events::system("live"));
+        assert_eq!(second.expect_event()["event"]["message"], "live");
+    }
+    assert_eq!(server.metrics().sum("alarmcast_events_replayed_total"), 2.0 * 3_006.0);
+}
+
+#[test]
+fn many_that_come_back_at_once_all_catch_up_while_events_go_on() {
+    const CLIENTS: usize = 200;
+    let server = Server::start();
+    publish(&server, 500);
+    let epoch = server.get("/health").json()["epoch"].clone();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let after = number as u64 * 2;
+        client.send(&json!({
+            "type": "subscribe", "subscription_id": "s", "filters": {},
+            "resume": {"epoch": epoch, "after": after},
+        }));
+    }
+    publish(&server, 100);
+    for (number, mut client) in clients.into_iter().enumerate() {
+        assert_eq!(client.expect("subscribed")["resumed"], true);
+        let (mut seqs, mut caught_up) = (Vec::new(), 0);
+        let expected = number as u64 * 2 + 1..=600;
+        while seqs.len() < expected.clone().count() || caught_up == 0 {
+            let message = client.receive();
+            match message["type"].as_str() {
+                Some("event") => seqs.push(message["seq"].as_u64().expect("a seq")),
+                Some("caught_up") => caught_up += 1,
+                Some("checkpoint") => {}
+                _ => panic!("{message}"),
+            }
+        }
+        seqs.sort_unstable();
+        assert!(seqs.into_iter().eq(expected), "client {number}");
+    }
+}
+
+#[test]
+fn what_is_not_held_is_told_with_its_reason() {
+    let server = Server::with(&["history.events_max=50"]);
+    publish(&server, 100);
+    let epoch = server.get("/health").json()["epoch"].clone();
+    for (from, reason) in [
+        (json!({"resume": {"epoch": epoch, "after": 10}}), "history_expired"),
+        (json!({"resume": {"epoch": epoch, "after": 1_000}}), "epoch_changed"),
+        (json!({"resume": {"epoch": "of another process", "after": 90}}), "epoch_changed"),
+        (json!({"since": "2020-01-01T00:00:00Z"}), "history_expired"),
+    ] {
+        let mut client = server.connect();
+        let subscribed = subscribe(&mut client, &from);
+        assert_eq!(subscribed["resumed"], false, "{from}");
+        assert_eq!((&subscribed["reason"], &subscribed["first_seq"]), (&json!(reason), &json!(51)));
+        client.expect_nothing();
+    }
+    let mut client = server.connect();
+    let oldest = server.get("/api/v1/events?limit=1").json()["events"][0]["timestamp"].clone();
+    let subscribed = subscribe(&mut client, &json!({"since": oldest}));
+    assert_eq!(subscribed["resumed"], false, "older ones may be as young");
+    let mut client = server.connect();
+    subscribe(&mut client, &json!({"resume": {"epoch": epoch, "after": 50}}));
+    expect_seqs(&mut client, 51..=100);
+    assert_eq!(client.expect("caught_up")["seq"], 100);
+}
