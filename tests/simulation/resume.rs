@@ -12,6 +12,9 @@ use crate::events;
 use crate::random::{Random, for_seeds};
 use crate::world::{Plan, World};
 
+/// Something that the hub does with a shard.
+type StepOfTheHub = Box<dyn FnOnce(&mut World<StreamHandler>)>;
+
 fn subscribe(client: &mut Client, id: &str, filters: Value, from: &Value) {
     let mut message = json!({"type": "subscribe", "subscription_id": id, "filters": filters});
     let fields = message.as_object_mut().expect("an object");
@@ -248,7 +251,7 @@ fn an_event_that_the_hub_holds_while_urgent_ones_pass_comes_once() {
             world.sequence(events::of(Priority::Critical, "api")),
             world.sequence(events::of(Priority::Low, "api")),
         );
-        let mut steps: Vec<Box<dyn FnOnce(&mut World<StreamHandler>)>> = vec![
+        let mut steps: Vec<StepOfTheHub> = vec![
             Box::new(move |world| assert!(world.handle.push_event(urgent).is_ok())),
             Box::new(move |world| {
                 assert!(world.handle.push_event(held).is_ok());
