@@ -1,8 +1,13 @@
 //! Clients that come back: what they missed, in order, then what is live.
 
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
 use serde_json::{Value, json};
 
-use crate::support::{Client, Server, events};
+use crate::support::{Client, Program, Server, events};
 
 fn subscribe(client: &mut Client, from: &Value) -> Value {
     let mut message = json!({"type": "subscribe", "subscription_id": "s", "filters": {}});
@@ -117,4 +122,77 @@ fn what_is_not_held_is_told_with_its_reason() {
     subscribe(&mut client, &json!({"resume": {"epoch": epoch, "after": 50}}));
     expect_seqs(&mut client, 51..=100);
     assert_eq!(client.expect("caught_up")["seq"], 100);
+}
+
+/// A way to the server that can be cut.
+struct Relay {
+    url: String,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn start(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("ws://{}/ws", listener.local_addr().expect("bound"));
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let (addr, opened) = (server.stream_addr(), Arc::clone(&open));
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(addr) else { return };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let mut from = from.try_clone().expect("a descriptor");
+                    let mut to = to.try_clone().expect("a descriptor");
+                    thread::spawn(move || io::copy(&mut from, &mut to));
+                }
+                opened.lock().expect("no panic").extend([client, server]);
+            }
+        });
+        Self { url, open }
+    }
+
+    /// Cuts all connections, without a farewell to either side.
+    fn cut(&self) {
+        for stream in self.open.lock().expect("no panic").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn tail_prints_what_it_missed_while_it_was_cut_off_once_and_in_order() {
+    let server = Server::start();
+    let relay = Relay::start(&server);
+    for encoding in ["json", "msgpack"] {
+        let mut tail = Program::alarmcast(&[
+            "tail",
+            "--url",
+            &relay.url,
+            "--encoding",
+            encoding,
+            "--json",
+            "--count",
+            "302",
+        ]);
+        tail.await_stderr("watching");
+        server.publish(&events::system("first"));
+        let message = |tail: &Program| -> Value {
+            let line: Value = serde_json::from_str(&tail.line()).expect("JSON");
+            line["event"]["message"].clone()
+        };
+        assert_eq!(message(&tail), "first");
+        relay.cut();
+        for round in 0..3 {
+            let batch: Vec<Value> =
+                (0..100).map(|n| events::system(&format!("{}", round * 100 + n))).collect();
+            server.publish_all(&batch);
+        }
+        tail.await_stderr("connected again");
+        for number in 0..300 {
+            assert_eq!(message(&tail), number.to_string());
+        }
+        relay.cut();
+        server.publish(&events::system("last"));
+        assert_eq!(message(&tail), "last");
+        tail.succeed();
+    }
 }

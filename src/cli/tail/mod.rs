@@ -3,6 +3,7 @@
 
 mod filters;
 mod link;
+mod place;
 mod show;
 
 use std::io::{IsTerminal, stdout};
@@ -20,6 +21,7 @@ use crate::protocol::Encoding;
 use filters::Filters;
 pub use filters::{names, parse_label};
 use link::{Heard, Link, Lost};
+use place::Place;
 use show::Printer;
 
 /// Of `--url`.
@@ -59,8 +61,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         subscribe: subscribe_message(arguments),
         printer: Printer::new(arguments.json || !stdout().is_terminal()),
         remaining: arguments.count,
-        newest: None,
-        missed_from: None,
+        place: Place::default(),
+        newest: 0,
+        epoch: String::new(),
         clock: Clock::System,
         stop,
     };
@@ -102,20 +105,18 @@ struct Tail {
     printer: Printer,
     /// Events until the end, where there is one.
     remaining: Option<u64>,
-    /// Epoch and seq of the newest event that this program could have seen.
-    newest: Option<(String, u64)>,
-    /// The same, while the connection is lost.
-    missed_from: Option<(String, u64)>,
+    place: Place,
+    /// The stream's newest event when the connection was opened.
+    newest: u64,
+    /// The stream's identity then.
+    epoch: String,
     clock: Clock,
     stop: Stop,
 }
 
 impl Tail {
-    fn will_return(&mut self, why: &str, pause: Duration) -> Duration {
+    fn will_return(&self, why: &str, pause: Duration) -> Duration {
         status(&format!("{why}; next attempt in {:.1} s", pause.as_secs_f64()));
-        if self.missed_from.is_none() {
-            self.missed_from = self.newest.take();
-        }
         pause
     }
 
@@ -153,21 +154,26 @@ impl Tail {
     ) -> Result<Option<Lost>, Failure> {
         match message["type"].as_str() {
             Some("welcome") => {
-                self.welcome(link, message);
-                return Ok(link.send(&self.subscribe));
+                let subscribe = self.welcome(link, message);
+                return Ok(link.send(&subscribe));
             }
-            Some("subscribed") => status("watching; Ctrl-C ends"),
+            Some("subscribed") => self.subscribed(message),
             Some("event") => {
-                if let (Some((_, newest)), Some(seq)) = (&mut self.newest, message["seq"].as_u64())
-                {
-                    // Urgent events overtake others on their way here.
-                    *newest = seq.max(*newest);
+                let seq = message["seq"].as_u64();
+                if seq.is_none_or(|seq| self.place.is_new(seq)) {
+                    self.printer.event(text, message)?;
+                    self.remaining = self.remaining.map(|count| count - 1);
                 }
-                self.printer.event(text, message)?;
-                self.remaining = self.remaining.map(|count| count - 1);
+            }
+            Some("checkpoint" | "caught_up") => {
+                message["seq"].as_u64().into_iter().for_each(|seq| self.place.reached(seq));
             }
             Some("dropped") => status(&format!("events were lost on the way: {}", Logged(text))),
-            Some("closing") => link.announce_close(message),
+            Some("closing") => {
+                let after = message["resume"]["after"].as_u64();
+                after.into_iter().for_each(|seq| self.place.reached(seq));
+                link.announce_close(message);
+            }
             Some("error") => {
                 let refused = format!(
                     "the server refused: {}: {}",
@@ -182,21 +188,39 @@ impl Tail {
         Ok(None)
     }
 
-    fn welcome(&mut self, link: &mut Link, message: &Value) {
+    /// What to answer a welcome with: who was here before goes on where it was.
+    fn welcome(&mut self, link: &mut Link, message: &Value) -> Value {
         link.expect_heartbeats(message["heartbeat_interval_secs"].as_u64());
-        let epoch = message["epoch"].as_str().unwrap_or_default().to_owned();
-        let seq = message["seq"].as_u64().unwrap_or_default();
-        match self.missed_from.take() {
-            Some((old, _)) if old != epoch => {
+        self.newest = message["seq"].as_u64().unwrap_or_default();
+        let mut subscribe = self.subscribe.clone();
+        match self.place.resume() {
+            Some(resume) => subscribe["resume"] = resume,
+            None => {
+                let epoch = message["epoch"].as_str().unwrap_or_default();
+                self.place.begin(epoch, self.newest);
+            }
+        }
+        self.epoch = message["epoch"].as_str().unwrap_or_default().to_owned();
+        subscribe
+    }
+
+    fn subscribed(&mut self, message: &Value) {
+        let (reason, newest) = (message["reason"].as_str(), self.newest);
+        let next = self.place.position() + 1;
+        match (message["resumed"].as_bool(), reason) {
+            (Some(true), _) if next > newest => status("connected again; nothing was missed"),
+            (Some(true), _) => status("connected again; what was missed follows"),
+            (Some(false), Some("history_expired")) => {
+                status(&format!("connected again; events {next} to {newest} went by unseen"));
+            }
+            (Some(false), _) => {
                 status("connected again; the server began a new stream meanwhile");
             }
-            Some((_, last)) if last < seq => {
-                status(&format!("connected again; events {} to {seq} went by unseen", last + 1));
-            }
-            Some(_) => status("connected again; nothing was missed"),
-            None => {}
+            (None, _) => status("watching; Ctrl-C ends"),
         }
-        self.newest = Some((epoch, seq));
+        if message["resumed"] == false {
+            self.place.begin(&self.epoch, newest);
+        }
     }
 }
 
@@ -206,7 +230,10 @@ fn status(text: &str) {
 
 fn subscribe_message(arguments: &Arguments) -> Value {
     let filters = arguments.filters.to_json();
-    json!({ "type": "subscribe", "subscription_id": SUBSCRIPTION, "filters": filters })
+    json!({
+        "type": "subscribe", "subscription_id": SUBSCRIPTION, "filters": filters,
+        "checkpoints": true,
+    })
 }
 
 #[cfg(test)]
@@ -226,6 +253,7 @@ mod tests {
         let line = Line::try_parse_from(["tail", "--severity", "P0"]).expect("valid");
         let expected = json!({
             "type": "subscribe", "subscription_id": "tail", "filters": {"severities": ["P0"]},
+            "checkpoints": true,
         });
         assert_eq!(subscribe_message(&line.arguments), expected);
     }
