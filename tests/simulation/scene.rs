@@ -74,7 +74,8 @@ impl Scene {
             for _ in 0..12 {
                 self.turn();
             }
-            if self.world.stats.outbox_bytes.get() == 0 {
+            let waiting = self.world.handle.inbox_usage().0 as u64;
+            if waiting + self.world.stats.outbox_bytes.get() == 0 {
                 break;
             }
         }
