@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::clock::Instant;
+use crate::base::logged::Seldom;
 use crate::base::slab::Key;
 use crate::io::errno::Failure;
 use crate::io::{Driver, Kind, Op, Outcome, Socket};
@@ -28,11 +29,13 @@ const TOLD_AT_ONCE_MAX: u32 = 64;
 pub(super) struct Accepts {
     armed: Vec<bool>,
     retry_at: Option<Instant>,
+    complaints: Seldom,
 }
 
 impl Accepts {
     pub fn new(count: u32) -> Self {
-        Self { armed: vec![false; count as usize], retry_at: None }
+        let armed = vec![false; count as usize];
+        Self { armed, retry_at: None, complaints: Seldom::default() }
     }
 
     pub fn retry_at(&self) -> Option<Instant> {
@@ -78,8 +81,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if is_given_up || Failure::of(error) == Failure::Cancelled {
             return;
         }
-        if self.accepts.retry_at.is_none() {
-            tracing::warn!(%error, "accepting connections failed; trying again in {RETRY_PAUSE:?}");
+        if let Some(withheld) = self.accepts.complaints.admit(now) {
+            tracing::warn!(
+                %error, withheld,
+                "accepting connections failed; trying again every {RETRY_PAUSE:?}"
+            );
         }
         self.links.stats.accept_errors.add(1);
         self.accepts.retry_at = Some(now + RETRY_PAUSE);
