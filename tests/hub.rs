@@ -289,6 +289,33 @@ fn a_critical_event_passes_the_others_that_wait_for_room() {
 }
 
 #[test]
+fn room_for_urgent_events_is_told_although_others_have_none() {
+    let inbox = Arc::new(Inbox::new(2));
+    let stats = Arc::new(ShardStats::default());
+    let handle = Handle::new(0, "test", stats, Arc::clone(&inbox), Waker::new(|| {}));
+    let (hub, lifecycle) = new_hub(100);
+    let (publisher, waker) = (hub.publisher(), hub.waker());
+    let thread = thread::spawn(move || hub.run(vec![handle]));
+    let others = publisher.publish(events(5)).expect("room");
+    while publisher.stats().inbox_waits.get() == 0 {
+        thread::yield_now();
+    }
+    let urgent = publisher.publish((0..3).map(|_| critical("x")).collect()).expect("room");
+    while publisher.stats().inbox_waits.get() < 2 {
+        thread::yield_now();
+    }
+    assert!(!inbox.relieve(), "no room yet");
+    assert!(inbox.pop_urgent().is_some());
+    assert!(inbox.relieve() && !inbox.relieve(), "once");
+    waker.wake();
+    assert_eq!(urgent.wait().expect("published").len(), 3);
+    lifecycle.advance(Stage::Stopped);
+    waker.wake();
+    thread.join().expect("the hub");
+    assert_eq!(others.wait(), Err(PublishError::Stopped));
+}
+
+#[test]
 fn either_kind_of_one_publishers_events_keeps_its_order_however_batches_mix() {
     // Small inboxes, so that much is held, and a publisher that never waits for an answer.
     let running = Running::start(5_000, 2, 2);

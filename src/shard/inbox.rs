@@ -26,13 +26,11 @@ pub enum Request {
 #[derive(Debug)]
 pub struct Inbox {
     /// Critical and high events, which do not wait behind the others.
-    urgent: ArrayQueue<Arc<Encoded>>,
-    events: ArrayQueue<Arc<Encoded>>,
+    urgent: Queue,
+    events: Queue,
     requests: ArrayQueue<Request>,
     /// Every event up to this seq was queued here.
     complete_to: AtomicU64,
-    /// The hub found a queue of events full and waits for room.
-    starved: AtomicBool,
     forced: AtomicBool,
     /// Nobody reads any more.
     ended: AtomicBool,
@@ -41,11 +39,10 @@ pub struct Inbox {
 impl Inbox {
     pub fn new(events_max: usize) -> Self {
         Self {
-            urgent: ArrayQueue::new(events_max),
-            events: ArrayQueue::new(events_max),
+            urgent: Queue::new(events_max),
+            events: Queue::new(events_max),
             requests: ArrayQueue::new(limits::INBOX_REQUESTS_MAX),
             complete_to: AtomicU64::new(0),
-            starved: AtomicBool::new(false),
             forced: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
@@ -53,12 +50,12 @@ impl Inbox {
 
     /// The next critical or high event.
     pub fn pop_urgent(&self) -> Option<Arc<Encoded>> {
-        self.urgent.pop()
+        self.urgent.events.pop()
     }
 
     /// The next normal or low event.
     pub fn pop_event(&self) -> Option<Arc<Encoded>> {
-        self.events.pop()
+        self.events.events.pop()
     }
 
     pub fn pop_request(&self) -> Option<Request> {
@@ -66,11 +63,11 @@ impl Inbox {
     }
 
     pub fn has_urgent(&self) -> bool {
-        !self.urgent.is_empty()
+        !self.urgent.events.is_empty()
     }
 
     pub fn has_events(&self) -> bool {
-        self.has_urgent() || !self.events.is_empty()
+        self.has_urgent() || !self.events.events.is_empty()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -79,11 +76,11 @@ impl Inbox {
 
     /// Events and requests that wait.
     pub fn depth(&self) -> usize {
-        self.urgent.len() + self.events.len() + self.requests.len()
+        self.urgent.events.len() + self.events.events.len() + self.requests.len()
     }
 
     pub fn events_max(&self) -> usize {
-        self.events.capacity()
+        self.events.events.capacity()
     }
 
     /// Whether the shard shall end at once, whatever is still queued.
@@ -114,19 +111,42 @@ impl Inbox {
 
     /// True once after the hub was refused and there is some room again: it wants a wake.
     pub fn relieve(&self) -> bool {
-        // The fence pairs with the one in `push_event`: either the hub's second try sees
-        // the room, or this sees that it is starved.
+        // The fence pairs with the one in `Queue::push`: either the hub's second try sees the
+        // room, or this sees that it is starved.
         fence(Ordering::SeqCst);
-        self.starved.load(Ordering::Relaxed)
-            && self.has_room()
-            && self.starved.swap(false, Ordering::AcqRel)
+        // Both, whatever comes of the first.
+        self.urgent.relieve() | self.events.relieve()
+    }
+}
+
+/// Events of one kind, from the hub to a shard.
+#[derive(Debug)]
+struct Queue {
+    events: ArrayQueue<Arc<Encoded>>,
+    /// The hub found it full and waits for room.
+    starved: AtomicBool,
+}
+
+impl Queue {
+    fn new(events_max: usize) -> Self {
+        Self { events: ArrayQueue::new(events_max), starved: AtomicBool::new(false) }
     }
 
-    /// Enough room in both queues that the hub need not be woken for every single event.
-    fn has_room(&self) -> bool {
+    fn push(&self, event: Arc<Encoded>) -> Result<(), Arc<Encoded>> {
+        let Err(event) = self.events.push(event) else { return Ok(()) };
+        self.starved.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.events.push(event)
+    }
+
+    /// Whether the hub waits and there is so much room that it need not be woken for every
+    /// single event.
+    fn relieve(&self) -> bool {
         const SHARE: usize = 8;
-        let enough = self.events_max().div_ceil(SHARE);
-        [&self.urgent, &self.events].iter().all(|queue| queue.capacity() - queue.len() >= enough)
+        let capacity = self.events.capacity();
+        self.starved.load(Ordering::Relaxed)
+            && capacity - self.events.len() >= capacity.div_ceil(SHARE)
+            && self.starved.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -167,7 +187,7 @@ impl Handle {
     /// Events that wait in the fuller of the two queues, and how many each can hold.
     pub fn inbox_usage(&self) -> (usize, usize) {
         let Inbox { urgent, events, .. } = &*self.inbox;
-        (urgent.len().max(events.len()), events.capacity())
+        (urgent.events.len().max(events.events.len()), events.events.capacity())
     }
 
     /// Copies of the shard's histograms; `None` when it has ended or is overloaded with
@@ -201,13 +221,8 @@ impl Handle {
     /// Gives the event back when the inbox is full; the hub's waker is called when there
     /// is room again.
     pub fn push_event(&self, event: Arc<Encoded>) -> Result<(), Arc<Encoded>> {
-        let queue = match event.event.priority.is_urgent() {
-            true => &self.inbox.urgent,
-            false => &self.inbox.events,
-        };
-        let Err(event) = queue.push(event) else { return Ok(()) };
-        self.inbox.starved.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        let Inbox { urgent, events, .. } = &*self.inbox;
+        let queue = if event.event.priority.is_urgent() { urgent } else { events };
         queue.push(event)
     }
 
