@@ -34,8 +34,8 @@ pub(super) struct Connection {
     pub is_in_behind: bool,
     /// The handshake succeeded: counted as active.
     pub is_open: bool,
-    /// Something was handed to the driver: the answer to the handshake is on its way.
-    pub is_answered: bool,
+    /// The answer to the handshake and the first words after it are on their way.
+    pub is_greeted: bool,
     /// Held only until it has been told that there is no room.
     pub is_refused: bool,
     /// In the list of those to be flushed.
@@ -94,7 +94,7 @@ impl Connection {
             hears_checkpoints: false,
             is_in_behind: false,
             is_open: false,
-            is_answered: false,
+            is_greeted: false,
             is_refused: false,
             is_dirty: false,
             is_dirty_urgent: false,

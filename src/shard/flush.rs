@@ -83,7 +83,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.in_flight = in_flight;
         connection.is_sending = true;
         connection.send_turn = self.turn;
-        connection.is_answered = true;
+        connection.is_greeted |= outbox.idle_down_to().is_some();
         connection.session.handle_send_progress(now, &self.settings.timing);
         if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
             pools.put_outbox(outbox);
@@ -194,20 +194,25 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Throws away what waits for an open connection, but never the answer to its handshake,
-    /// without which nothing that follows makes sense.
+    /// Throws away what waits for an open connection, but never the answer to its handshake and
+    /// the first words after it, without which nothing that follows makes sense.
     pub(super) fn discard_backlog(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(outbox) = &mut connection.outbox else { return };
         let before = outbox.bytes();
-        // The first thing that was queued, and on the first lane.
-        let answer = if connection.is_answered { None } else { outbox.pop() };
+        // The first that were queued, and on the first lane.
+        let is_greeted = connection.is_greeted;
+        let mut greeting = || {
+            let is_over = is_greeted || outbox.idle_down_to().is_some();
+            if is_over { None } else { outbox.pop() }
+        };
+        let greeting = [greeting(), greeting()];
         while let Some(id) = outbox.pop() {
             self.arena.release(id);
         }
         outbox.loss = Loss::default();
-        if let Some(answer) = answer {
-            outbox.push_past_limits(Lane::Control, answer, self.arena.get(answer).bytes.len());
+        for id in greeting.into_iter().flatten() {
+            outbox.push_past_limits(Lane::Control, id, self.arena.get(id).bytes.len());
         }
         self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
         if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
