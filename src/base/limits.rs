@@ -72,7 +72,7 @@ pub const SEND_BYTES_MAX: usize = 32 * 1024;
 /// overtaken, and takes such a client long.
 pub const CONGESTED_SEND_BYTES_MAX: usize = 4 * 1024;
 /// Unsent bytes that the kernel may hold for a connection: TCP_NOTSENT_LOWAT.
-pub const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
+pub const NOTSENT_LOWAT_BYTES: u32 = 8 * 1024;
 
 /// Events that wait for the hub.
 pub const INGEST_EVENTS_MAX: usize = 10_000;
