@@ -19,7 +19,7 @@ const CRITICALS: u64 = 100;
 const FAST: u64 = 4;
 const SLOW: usize = 2;
 /// TCP_NOTSENT_LOWAT and one send of the server.
-const UNSENT_BYTES_MAX: u64 = (16 + 32) * 1024;
+const UNSENT_BYTES_MAX: u64 = (8 + 32) * 1024;
 
 static MACHINE: Mutex<()> = Mutex::new(());
 

@@ -23,7 +23,7 @@ const BATCH: u64 = 200;
 const WINDOW: u64 = 480;
 /// The server's TCP_NOTSENT_LOWAT and its largest send: of less urgent events no more than
 /// that may come between a critical event and the network.
-const UNSENT_BYTES_MAX: u64 = (16 + 32) * 1024;
+const UNSENT_BYTES_MAX: u64 = (8 + 32) * 1024;
 /// One share of a run that serves for comparison, before and after.
 const REFERENCE_SHARE: u64 = 10;
 
