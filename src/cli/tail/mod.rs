@@ -216,8 +216,9 @@ impl Tail {
             (Some(false), _) => {
                 status("connected again; the server began a new stream meanwhile");
             }
-            (None, _) => status("watching; Ctrl-C ends"),
+            (None, _) => {}
         }
+        status("watching; Ctrl-C ends");
         if message["resumed"] == false {
             self.place.begin(&self.epoch, newest);
         }
