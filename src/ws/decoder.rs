@@ -74,8 +74,8 @@ enum Step<'i> {
 }
 
 impl Decoder {
-    /// A decoder for a connection without extensions. Limits beyond 4 GiB and 65,535 fragments
-    /// mean those.
+    /// A decoder for a connection without extensions. A limit of 65,535 fragments or more is none;
+    /// one beyond 4 GiB is 4 GiB.
     pub fn new(limits: Limits) -> Self {
         Self {
             message_bytes_max: u32::try_from(limits.message_bytes_max).unwrap_or(u32::MAX),
@@ -240,7 +240,9 @@ impl Decoder {
             return Err(Violation::too_big());
         }
         let fragments = partial.map_or(0, |partial| partial.fragments());
-        if !header.is_whole() && fragments >= u32::from(self.fragments_max) {
+        // As many as the number can say stand for more than that.
+        let is_limited = self.fragments_max < u16::MAX;
+        if is_limited && !header.is_whole() && fragments >= u32::from(self.fragments_max) {
             return Err(Violation::fragments());
         }
         Ok(())
