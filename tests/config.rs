@@ -291,3 +291,13 @@ fn what_is_printed_can_be_read_back() {
     fs::write(defaults.path(), &text).expect("writable");
     assert_eq!(Config::load(&sources).expect("valid").config, changed.config);
 }
+
+#[test]
+fn the_window_of_a_drain_lies_within_its_timeout() {
+    let settings = &["server.drain_window_secs=3", "server.drain_timeout_secs=3"];
+    let loaded = load(&Case { settings, ..NOTHING }).expect("valid");
+    assert_eq!(loaded.config.server.drain_window_secs, 3);
+    let settings = &["server.drain_timeout_secs=3"];
+    let expected = ["`server.drain_window_secs` (5)", "`server.drain_timeout_secs` (3)"];
+    refused(&Case { settings, ..NOTHING }, &expected);
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use alarmcast::base::clock::Clock;
 use alarmcast::base::lifecycle::{Lifecycle, Stage};
 use alarmcast::event::Publish;
-use alarmcast::hub::{Hub, HubSettings, PublishError, Publisher};
+use alarmcast::hub::{DrainPlan, Hub, HubSettings, PublishError, Publisher};
 use alarmcast::io::Waker;
 use alarmcast::protocol::parse_item;
 use alarmcast::shard::stats::ShardStats;
@@ -52,12 +52,12 @@ fn critical(title: &str) -> Publish {
 
 fn new_hub(ingest_events_max: usize) -> (Hub, Lifecycle) {
     let lifecycle = Lifecycle::new();
-    let drain_timeout = Duration::from_secs(5);
+    let drain = DrainPlan { window: Duration::ZERO, timeout: Duration::from_secs(5) };
     let settings = HubSettings {
         epoch: "test".to_owned(),
         ingest_events_max,
         history: Limits::default(),
-        drain_timeout,
+        drain,
     };
     let hub = Hub::new(settings, lifecycle.clone(), Clock::System);
     lifecycle.advance(Stage::Serving);

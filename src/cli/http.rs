@@ -65,6 +65,20 @@ pub enum Answer {
     },
 }
 
+/// What a server says, whatever that is.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The server's words of a refusal.
+    pub fn refusal(&self) -> String {
+        refusal_text(self.status, &self.body)
+    }
+}
+
 impl Api {
     /// # Errors
     /// When `control` is not an `http://` URL of a host.
@@ -88,6 +102,43 @@ impl Api {
         Ok(Self { agent, base })
     }
 
+    /// Asks for a path, perhaps with a query; none where nobody answers.
+    ///
+    /// # Errors
+    /// When the answer does not come, or not whole.
+    pub fn get(&self, path: &str) -> Result<Option<Reply>, Failure> {
+        match self.agent.get(format!("{}{path}", self.base)).call() {
+            Ok(response) => self.reply(response).map(Some),
+            Err(error) if is_nobody(&error) => Ok(None),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
+    /// Posts a value as JSON.
+    ///
+    /// # Errors
+    /// When no server answers, or not whole.
+    pub fn post(&self, path: &str, body: &serde_json::Value) -> Result<Reply, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let request = request.content_type("application/json");
+        let sent = request.send(body.to_string().as_bytes());
+        self.reply(sent.map_err(|error| self.explain(&error))?)
+    }
+
+    fn reply(&self, mut response: Response<ureq::Body>) -> Result<Reply, Failure> {
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = body.map_err(|error| self.explain(&error))?;
+        Ok(Reply { status: response.status().as_u16(), body })
+    }
+
+    /// That no server answers, and what to do about it.
+    pub fn nobody(&self) -> Failure {
+        Failure::new(format!(
+            "no server answers at {}: start one with `alarmcast serve`, or pass --control URL",
+            self.base
+        ))
+    }
+
     /// Posts events, one a line.
     ///
     /// # Errors
@@ -95,17 +146,18 @@ impl Api {
     pub fn publish(&self, lines: &[u8]) -> Result<Answer, Failure> {
         let url = format!("{}/api/v1/events", self.base);
         let request = self.agent.post(&url).content_type("application/x-ndjson");
-        let mut response = request.send(lines).map_err(|error| self.explain(&error))?;
-        let status = response.status().as_u16();
-        if matches!(status, 429 | 503) {
-            let after = retry_after(&response);
-            return Ok(Answer::Wait { after, why: self.error_text(&mut response) });
+        let response = request.send(lines).map_err(|error| self.explain(&error))?;
+        let after = retry_after(&response);
+        let reply = self.reply(response)?;
+        if matches!(reply.status, 429 | 503) {
+            return Ok(Answer::Wait { after, why: reply.refusal() });
         }
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        let body = body.map_err(|error| self.explain(&error))?;
-        match serde_json::from_slice(&body) {
+        match serde_json::from_slice(&reply.body) {
             Ok(Results { results }) => Ok(Answer::Results(results)),
-            Err(_) => Err(self.unexpected(status, &body)),
+            Err(_) => {
+                let text = reply.refusal();
+                Err(Failure::new(format!("{} did not take the events: {text}", self.base)))
+            }
         }
     }
 
@@ -138,32 +190,19 @@ impl Api {
     }
 
     fn explain(&self, error: &ureq::Error) -> Failure {
-        let refused = match error {
-            ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-            ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
-            ureq::Error::Timeout(at) => {
-                matches!(at, ureq::Timeout::Connect | ureq::Timeout::Resolve)
-            }
-            _ => false,
-        };
-        if refused {
-            return Failure::new(format!(
-                "no server answers at {}: start one with `alarmcast serve`, or pass --control URL",
-                self.base
-            ));
+        if is_nobody(error) {
+            return self.nobody();
         }
         Failure::new(format!("the request to {} failed: {error}", self.base))
     }
+}
 
-    fn error_text(&self, response: &mut Response<ureq::Body>) -> String {
-        let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(64 * 1024).read_to_vec();
-        refusal_text(status, &body.unwrap_or_default())
-    }
-
-    fn unexpected(&self, status: u16, body: &[u8]) -> Failure {
-        let text = refusal_text(status, body);
-        Failure::new(format!("{} did not take the events: {text}", self.base))
+fn is_nobody(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
+        ureq::Error::Timeout(at) => matches!(at, ureq::Timeout::Connect | ureq::Timeout::Resolve),
+        _ => false,
     }
 }
 

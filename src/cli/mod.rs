@@ -5,6 +5,7 @@
 mod chance;
 mod config;
 mod demo;
+mod drain;
 mod failure;
 mod http;
 mod publish;
@@ -36,6 +37,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Publish a realistic storm of incidents into a running server
     Demo(demo::Arguments),
+    /// Ask a running server for its orderly end
+    Drain(drain::Arguments),
     /// Print or check the configuration
     Config(config::Arguments),
 }
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Drain(arguments) => drain::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     };
     match outcome {

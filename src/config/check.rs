@@ -13,6 +13,7 @@ pub fn cross_check(loaded: &Loaded) -> Result<(), ConfigError> {
         largest_event_fits,
         heartbeat_before_idle,
         bytes_hold_a_message,
+        window_within_timeout,
         proxies_for_their_protocol,
     ];
     match checks.iter().find_map(|check| check(&loaded.config)) {
@@ -73,6 +74,18 @@ fn bytes_hold_a_message(config: &Config) -> Option<Problem> {
              at least {least}"
         );
         (&["limits.bytes_burst", "limits.message_bytes_max"][..], why)
+    })
+}
+
+fn window_within_timeout(config: &Config) -> Option<Problem> {
+    let server = &config.server;
+    (server.drain_window_secs > server.drain_timeout_secs).then(|| {
+        let why = format!(
+            "`server.drain_window_secs` ({}) must not be greater than `server.drain_timeout_secs` \
+             ({}): who has not been told to leave then would be cut off",
+            server.drain_window_secs, server.drain_timeout_secs
+        );
+        (&["server.drain_window_secs", "server.drain_timeout_secs"][..], why)
     })
 }
 

@@ -67,6 +67,7 @@ pub struct Server {
     pub shards: usize,
     pub pin: bool,
     pub drain_timeout_secs: u64,
+    pub drain_window_secs: u64,
 }
 
 /// Bounds of what one client, and all together, may take.
@@ -186,7 +187,13 @@ impl Default for Control {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { driver: DriverChoice::Auto, shards: 0, pin: true, drain_timeout_secs: 10 }
+        Self {
+            driver: DriverChoice::Auto,
+            shards: 0,
+            pin: true,
+            drain_timeout_secs: 10,
+            drain_window_secs: 5,
+        }
     }
 }
 

@@ -102,7 +102,12 @@ pub const KEYS: &[Key] = &[
     key(
         "server.drain_timeout_secs",
         integer(0, 3_600),
-        "How long a stopping server waits for what is queued to be sent.",
+        "How long a stopping server waits for what is queued to be sent, and for its clients to leave.",
+    ),
+    key(
+        "server.drain_window_secs",
+        integer(0, 3_600),
+        "Clients of a stopping server are told to leave one after the other, over so long; at most the timeout.",
     ),
     key("limits.connections_max", integer(1, 10_000_000), "Connections of all shards together."),
     key(

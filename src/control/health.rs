@@ -65,7 +65,7 @@ async fn not_ready(state: &State) -> Option<String> {
     Some(format!("shard {stuck} does not answer"))
 }
 
-fn stage_name(context: &Context) -> &'static str {
+pub(super) fn stage_name(context: &Context) -> &'static str {
     match context.lifecycle.stage() {
         Stage::Starting => "starting",
         Stage::Serving => "serving",

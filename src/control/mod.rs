@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `POST /api/v1/events` | one event, an array, or one event a line; see [`events`] |
 //! | `GET /api/v1/events` | a page of the past; see [`history`] |
+//! | `POST /api/v1/drain`, `GET /api/v1/drain` | begins the orderly end; see [`drain`] |
 //! | `POST /api/v1/webhooks/alertmanager` | notifications of Prometheus Alertmanager; see [`webhooks`] |
 //! | `GET /health`, `/health/live`, `/health/ready` | see [`health`] |
 //! | `GET /metrics` | Prometheus text format; see [`metrics`] |
@@ -18,6 +19,7 @@ mod answer;
 mod batch;
 mod body;
 mod connections;
+pub mod drain;
 pub mod events;
 pub mod health;
 pub mod history;
@@ -38,7 +40,7 @@ use crate::base::clock::Clock;
 use crate::base::lifecycle::Lifecycle;
 use crate::base::logged::{Logged, Seldom};
 use crate::config::Config;
-use crate::hub::Publisher;
+use crate::hub::{Drainer, Publisher};
 use crate::protocol::ErrorCode;
 use crate::shard;
 use crate::stream::history::History;
@@ -52,6 +54,8 @@ pub use split::Nesting;
 #[derive(Clone, Debug)]
 pub struct Context {
     pub publisher: Publisher,
+    /// What begins the orderly end.
+    pub drainer: Drainer,
     /// The events of the past.
     pub history: Arc<dyn History>,
     /// Identity of their sequence.
@@ -104,6 +108,7 @@ pub fn router(context: Context) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/api/v1/events", post(events::publish).get(history::read))
+        .route("/api/v1/drain", post(drain::begin).get(drain::progress))
         .route("/api/v1/webhooks/alertmanager", post(webhooks::alertmanager::receive))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))
@@ -121,6 +126,8 @@ async fn index() -> axum::Json<serde_json::Value> {
         "endpoints": [
             "POST /api/v1/events",
             "GET /api/v1/events",
+            "POST /api/v1/drain",
+            "GET /api/v1/drain",
             "POST /api/v1/webhooks/alertmanager",
             "GET /health",
             "GET /health/live",

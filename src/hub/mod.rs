@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod batches;
+mod drain;
 mod fanout;
 mod ingest;
 mod run;
 mod stats;
 
+pub use drain::{DrainPlan, Drainer};
 pub use ingest::{PublishError, PublishReceipt, Published, Publisher};
 pub use run::{Hub, HubSettings};
 pub use stats::HubStats;

@@ -1,13 +1,14 @@
 //! The hub's loop: take a batch, sequence it, encode each event once, hand it to the
 //! shards, answer the publisher. Urgent batches go first, also in the midst of another.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Instant};
 use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::event::Publish;
 use crate::hub::batches::{Batches, Next, Started};
+use crate::hub::drain::{DrainPlan, Drainer};
 use crate::hub::fanout::{Fanout, Parking};
 use crate::hub::ingest::{Batch, Ingest, PublishError, Published, Publisher};
 use crate::hub::stats::HubStats;
@@ -25,8 +26,8 @@ pub struct HubSettings {
     pub epoch: String,
     pub ingest_events_max: usize,
     pub history: history::Limits,
-    /// How long the shards may take to flush and close when the server drains.
-    pub drain_timeout: Duration,
+    /// How the shards are to drain, unless who asks for it says otherwise.
+    pub drain: DrainPlan,
 }
 
 /// The one thread that owns the sequence.
@@ -39,21 +40,29 @@ pub struct Hub {
     parking: Parking,
     lifecycle: Lifecycle,
     clock: Clock,
-    drain_timeout: Duration,
+    drainer: Drainer,
 }
 
 impl Hub {
     pub fn new(settings: HubSettings, lifecycle: Lifecycle, clock: Clock) -> Self {
+        let parking = Parking::new();
+        let drainer = Drainer {
+            lifecycle: lifecycle.clone(),
+            hub: parking.waker().clone(),
+            clock: clock.clone(),
+            usual: settings.drain,
+            begun: Arc::new(OnceLock::new()),
+        };
         Self {
             ingest: Arc::new(Ingest::new(settings.ingest_events_max)),
             stats: Arc::new(HubStats::default()),
             sequencer: Sequencer::new(settings.epoch),
             history: WindowWriter::new(settings.history),
             ids: uuid::ContextV7::new(),
-            parking: Parking::new(),
+            parking,
             lifecycle,
             clock,
-            drain_timeout: settings.drain_timeout,
+            drainer,
         }
     }
 
@@ -71,6 +80,11 @@ impl Hub {
     /// The events of the past.
     pub fn history(&self) -> Arc<Window> {
         self.history.window()
+    }
+
+    /// What begins the drain.
+    pub fn drainer(&self) -> Drainer {
+        self.drainer.clone()
     }
 
     /// Ends the hub's sleep: shards call it when their inbox has room again.
@@ -240,9 +254,10 @@ impl Hub {
     }
 
     fn drain(&self, fanout: &Fanout) {
-        let deadline = self.clock.now() + self.drain_timeout;
+        let DrainPlan { window, timeout } = self.drainer.plan();
+        let deadline = self.clock.now() + timeout;
         for shard in fanout.shards() {
-            if shard.request(Request::Drain { deadline }).is_err() {
+            if shard.request(Request::Drain { window, deadline }).is_err() {
                 // So overloaded with requests that it cannot be asked: its clients still
                 // reconnect after a reset.
                 shard.force();

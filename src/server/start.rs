@@ -16,7 +16,7 @@ use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::base::limits;
 use crate::config::{self, Config, ProxyProtocol};
 use crate::control;
-use crate::hub::{Hub, HubSettings};
+use crate::hub::{DrainPlan, Hub, HubSettings};
 use crate::io::epoll::EpollDriver;
 use crate::io::socket::{ListenOptions, listen_together};
 use crate::io::uring::UringDriver;
@@ -62,7 +62,7 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
     let lifecycle = Lifecycle::new();
     let epoch = epoch(&clock);
     let hub = Hub::new(hub_settings(&config, &epoch), lifecycle.clone(), clock.clone());
-    let history = hub.history();
+    let (history, drainer) = (hub.history(), hub.drainer());
     let stream = stream_settings(&config, epoch.clone(), history.clone());
     let plan = ShardPlan::new(&config, &decision, &clock, stream, shard_count, hub.waker());
     let (ended, shard_ends) = bounded(shard_count);
@@ -70,9 +70,11 @@ pub(super) fn start(config: Arc<Config>, clock: Clock) -> Result<Server, Error> 
 
     let publisher = hub.publisher();
     let (control_stop, control_stopped) = watch::channel(false);
-    let stopper = Stopper::new(lifecycle.clone(), hub.waker(), shards.clone(), control_stop);
+    let stopper =
+        Stopper::new(lifecycle.clone(), drainer.clone(), hub.waker(), shards.clone(), control_stop);
     let context = control::Context {
         publisher: publisher.clone(),
+        drainer,
         history,
         epoch,
         shards: shards.clone(),
@@ -381,7 +383,10 @@ fn hub_settings(config: &Config, epoch: &str) -> HubSettings {
             events_max: history.events_max,
             age_max: Duration::from_secs(history.age_max_secs),
         },
-        drain_timeout: Duration::from_secs(config.server.drain_timeout_secs),
+        drain: DrainPlan {
+            window: Duration::from_secs(config.server.drain_window_secs),
+            timeout: config.server.drain_timeout(),
+        },
     }
 }
 

@@ -1,6 +1,9 @@
 //! Ends a server, from any thread.
 
+use std::time::Duration;
+
 use crate::base::lifecycle::{Lifecycle, Stage};
+use crate::hub::Drainer;
 use crate::io::Waker;
 use crate::shard::Handle;
 
@@ -8,6 +11,7 @@ use crate::shard::Handle;
 #[derive(Clone, Debug)]
 pub struct Stopper {
     lifecycle: Lifecycle,
+    drainer: Drainer,
     hub: Waker,
     shards: Vec<Handle>,
     control: tokio::sync::watch::Sender<bool>,
@@ -16,18 +20,24 @@ pub struct Stopper {
 impl Stopper {
     pub(super) fn new(
         lifecycle: Lifecycle,
+        drainer: Drainer,
         hub: Waker,
         shards: Vec<Handle>,
         control: tokio::sync::watch::Sender<bool>,
     ) -> Self {
-        Self { lifecycle, hub, shards, control }
+        Self { lifecycle, drainer, hub, shards, control }
     }
 
     /// Begins the orderly end: not ready any more, publishers refused, what was taken is
-    /// delivered, clients are told and closed.
+    /// delivered, clients are told and closed one after the other.
     pub fn drain(&self) {
-        self.lifecycle.advance(Stage::Draining);
-        self.hub.wake();
+        self.drainer.drain(None);
+    }
+
+    /// As [`Self::drain`], with the clients told over so long instead of
+    /// `server.drain_window_secs`. Of no effect once a drain has begun.
+    pub fn drain_over(&self, window: Duration) {
+        self.drainer.drain(Some(window));
     }
 
     /// Ends at once, whatever is still queued.

@@ -57,10 +57,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 Request::Histograms(answer) => {
                     let _ = answer.send(Box::new(self.histograms.clone()));
                 }
-                Request::Drain { deadline } => self.drain.request(deadline),
+                Request::Drain { window, deadline } => self.drain.request(window, deadline),
             }
         }
-        self.start_drain_if_due(now);
+        self.advance_drain(now);
     }
 
     /// Queues an event at every connection that wants it; gives their number.

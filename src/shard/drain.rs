@@ -1,4 +1,6 @@
-//! The orderly end of a shard.
+//! The orderly end of a shard: connections leave one after the other, each at its moment.
+
+use std::time::Duration;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
@@ -11,49 +13,101 @@ use crate::shard::turn::Shard;
 const GOING_AWAY: Close =
     Close { code: CloseCode::GoingAway, reason: "the server is shutting down" };
 
+/// Connections that are told in one turn.
+const TOLD_PER_TURN: usize = 1_024;
+
 /// How far the drain has come.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
-    deadline: Option<Instant>,
-    is_started: bool,
+    asked: Option<Asked>,
+    /// There once the events that came before the request are queued.
+    leaving: Option<Leaving>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    window: Duration,
+    deadline: Instant,
+}
+
+/// The connections that were open when the drain began: one after the other, at even distances.
+#[derive(Debug)]
+struct Leaving {
+    keys: Vec<Key>,
+    /// The first that has not been told.
+    next: usize,
+    start: Instant,
+    window: Duration,
 }
 
 impl Drain {
-    pub fn request(&mut self, deadline: Instant) {
-        self.deadline.get_or_insert(deadline);
+    pub fn request(&mut self, window: Duration, deadline: Instant) {
+        self.asked.get_or_insert(Asked { window, deadline });
     }
 
     pub fn is_draining(&self) -> bool {
-        self.deadline.is_some()
+        self.asked.is_some()
     }
 
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// When there is something to do: somebody's moment, or the end of all.
+    pub fn next(&self) -> Option<Instant> {
+        let deadline = self.asked.as_ref()?.deadline;
+        let moment = self.leaving.as_ref().and_then(Leaving::next);
+        Some(moment.map_or(deadline, |moment| moment.min(deadline)))
+    }
+}
+
+impl Leaving {
+    /// The moment of the next.
+    fn next(&self) -> Option<Instant> {
+        let count = self.keys.len() as u128;
+        let nanos = (self.window.as_nanos() * self.next as u128).checked_div(count)?;
+        let after_start = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        (self.next < self.keys.len()).then(|| self.start + after_start)
+    }
+
+    /// The next, once its moment has come.
+    fn pop_due(&mut self, now: Instant) -> Option<Key> {
+        self.next().filter(|moment| *moment <= now)?;
+        self.next += 1;
+        self.keys.get(self.next - 1).copied()
     }
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
-    /// Closes every connection, once the events that came before the request are queued.
-    pub(super) fn start_drain_if_due(&mut self, now: Instant) {
-        if !self.drain.is_draining() || self.drain.is_started || self.links.inbox.has_events() {
-            return;
+    /// Begins once the events that came before the request are queued, and tells those whose
+    /// moment has come. The others are served as ever.
+    pub(super) fn advance_drain(&mut self, now: Instant) {
+        let Some(Asked { window, .. }) = self.drain.asked else { return };
+        if self.drain.leaving.is_none() && !self.links.inbox.has_events() {
+            let keys = self.refuse_handshakes(now);
+            self.drain.leaving = Some(Leaving { keys, next: 0, start: now, window });
         }
-        self.drain.is_started = true;
+        for _ in 0..TOLD_PER_TURN {
+            let due = self.drain.leaving.as_mut().and_then(|leaving| leaving.pop_due(now));
+            let Some(key) = due else { return };
+            self.close(key, GOING_AWAY, now);
+        }
+    }
+
+    /// Ends the handshakes that are under way; gives the other connections.
+    fn refuse_handshakes(&mut self, now: Instant) -> Vec<Key> {
         let keys: Vec<Key> = self.connections.keys().collect();
-        for key in keys {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            if connection.session.is_handshaking() {
-                self.refuse(key, "the server is shutting down; try again later", now);
-            } else {
-                self.close(key, GOING_AWAY, now);
-            }
+        let is_handshaking = |key: &Key| {
+            let connection = self.connections.get(*key);
+            connection.is_some_and(|connection| connection.session.is_handshaking())
+        };
+        let (handshaking, others): (Vec<Key>, _) = keys.into_iter().partition(is_handshaking);
+        for key in handshaking {
+            self.refuse(key, "the server is shutting down; try again later", now);
         }
+        others
     }
 
     /// Whether the shard has nothing left to do.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        let drained = self.drain.is_started && self.connections.is_empty();
-        let overdue = self.drain.deadline().is_some_and(|deadline| deadline <= now);
+        let drained = self.drain.leaving.is_some() && self.connections.is_empty();
+        let overdue = self.drain.asked.as_ref().is_some_and(|asked| asked.deadline <= now);
         drained || overdue || self.links.inbox.is_forced()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use tokio::sync::oneshot;
@@ -17,9 +18,9 @@ use crate::shard::stats::{Histograms, ShardStats};
 pub enum Request {
     /// Copies of the shard's histograms.
     Histograms(oneshot::Sender<Box<Histograms>>),
-    /// Once the events before it are delivered: tell every client, close every
-    /// connection, and end the shard at `deadline` at the latest.
-    Drain { deadline: Instant },
+    /// Once the events before it are delivered: tell every client and close its connection, one
+    /// after the other over `window`, and end the shard at `deadline` at the latest.
+    Drain { window: Duration, deadline: Instant },
 }
 
 /// Bounded and lock-free; written by any thread, read by one shard.

@@ -160,7 +160,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.wheel.next(), self.accepts.retry_at(), self.drain.deadline()];
+        let deadlines = [self.wheel.next(), self.accepts.retry_at(), self.drain.next()];
         deadlines.into_iter().flatten().min()
     }
 

@@ -249,7 +249,7 @@ fn unknown_paths_and_methods_are_refused_in_json() {
     refused(&answer, 405, "UNSUPPORTED");
     assert_eq!(answer.header("allow"), Some("POST"));
     refused(&plane.post_json("/metrics", &json!({})), 405, "UNSUPPORTED");
-    assert!(plane.get("/").json()["endpoints"].as_array().is_some_and(|list| list.len() == 7));
+    assert!(plane.get("/").json()["endpoints"].as_array().is_some_and(|list| list.len() == 9));
 }
 
 #[test]
@@ -447,4 +447,25 @@ fn a_head_without_end_is_refused() {
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         }
     }
+}
+
+#[test]
+fn a_drain_is_begun_once_and_by_who_says_that_it_sends_json() {
+    const DRAIN: &str = "/api/v1/drain";
+    let plane = start(Options::default());
+    assert_eq!(plane.get(DRAIN).json()["stage"], "serving");
+    refused(&plane.post(DRAIN, "text/plain", "{}"), 415, "UNSUPPORTED");
+    for body in ["[]", "{\"window_secs\": -1}", "{\"window_secs\": 1.5}", "{\"seconds\": 1}", "{"] {
+        refused(&plane.post(DRAIN, "application/json", body), 400, "INVALID_MESSAGE");
+    }
+    assert_eq!(plane.lifecycle.stage(), Stage::Serving);
+    let begun = plane.post(DRAIN, "application/json", "");
+    assert_eq!((begun.status, &begun.json()["stage"]), (202, &json!("draining")));
+    assert_eq!(
+        (&begun.json()["window_secs"], &begun.json()["timeout_secs"]),
+        (&json!(1), &json!(3))
+    );
+    let again = plane.post_json(DRAIN, &json!({ "window_secs": 9 }));
+    assert_eq!((again.status, &again.json()["window_secs"]), (202, &json!(1)));
+    refused(&plane.post_json(EVENTS, &system_event("too late")), 503, "UNAVAILABLE");
 }

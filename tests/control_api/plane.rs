@@ -10,7 +10,7 @@ use alarmcast::base::clock::Clock;
 use alarmcast::base::lifecycle::{Lifecycle, Stage};
 use alarmcast::config::Config;
 use alarmcast::control;
-use alarmcast::hub::{Hub, HubSettings, Publisher};
+use alarmcast::hub::{DrainPlan, Hub, HubSettings, Publisher};
 use alarmcast::io::Waker;
 use alarmcast::shard::stats::{Histograms, ShardStats};
 use alarmcast::shard::{Handle, Inbox, Request};
@@ -64,7 +64,7 @@ pub fn start(options: Options) -> Plane {
         epoch: "test".into(),
         ingest_events_max: options.ingest_events_max,
         history: options.history,
-        drain_timeout: Duration::from_secs(1),
+        drain: DrainPlan { window: Duration::from_secs(1), timeout: Duration::from_secs(3) },
     };
     let hub = Hub::new(settings, lifecycle.clone(), clock.clone());
     let publisher = hub.publisher();
@@ -79,6 +79,7 @@ pub fn start(options: Options) -> Plane {
     let handle = Handle::new(0, "sim", Arc::clone(&stats), inbox, waker);
     let context = control::Context {
         publisher: publisher.clone(),
+        drainer: hub.drainer(),
         history: hub.history(),
         epoch: "test".into(),
         shards: vec![handle.clone()],

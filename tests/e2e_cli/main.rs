@@ -1,6 +1,7 @@
 //! The program itself, as its users start it, against a server that it started.
 
 mod alertmanager;
+mod drain;
 mod metrics;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -255,6 +256,7 @@ fn without_a_server_clients_say_what_to_do() {
         &["publish", "system", "--message", "x", "--control", &control][..],
         &["demo", "--control", &control],
         &["tail", "--url", &url],
+        &["drain", "--control", &control],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use alarmcast::event::Priority;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::client::request;
+use crate::client::{Client, request};
 use crate::events;
 use crate::world::Plan;
 
@@ -106,4 +106,108 @@ fn a_shard_that_sleeps_until_a_deadline_is_woken_by_the_drain() {
     client.pump();
     assert_eq!(client.close_code(), Some(1001));
     assert_eq!(world.now(), before);
+}
+
+fn closing(client: &Client) -> Option<&Value> {
+    client.messages().find(|message| message["type"] == "closing")
+}
+
+#[test]
+fn over_a_window_each_leaves_at_a_moment_of_its_own_and_is_served_until_then() {
+    const CLIENTS: usize = 10;
+    let mut world = Plan::new(7).build();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| world.join_subscribed(json!({}))).collect();
+    world.drain_over(secs(10), secs(30));
+    let mut told = 0;
+    for second in 0..CLIENTS as u64 {
+        let (mut seq, mut others) = (0, clients.iter_mut().collect::<Vec<_>>());
+        world.settle(&mut others);
+        if world.is_running {
+            // The first turn of each second finds one more whose moment has come.
+            seq = world.publish(events::of(Priority::Normal, "api"));
+            world.settle(&mut others);
+        }
+        told += 1;
+        let gone = clients.iter().filter(|client| client.close_code() == Some(1001)).count();
+        assert_eq!(gone, told, "in second {second}");
+        for client in clients.iter().filter(|client| client.close_code().is_none()) {
+            assert_eq!(client.seqs().last(), Some(&seq), "in second {second}");
+        }
+        world.pass(secs(1), &mut clients.iter_mut().collect::<Vec<_>>());
+    }
+    let mut pauses = std::collections::BTreeSet::new();
+    for client in &clients {
+        assert_eq!(client.closing_code(), Some(1001));
+        let closing = closing(client).expect("everyone was told");
+        let got = client.seqs().last().copied().unwrap_or_default();
+        assert_eq!(closing["resume"], json!({"epoch": "sim", "after": got}), "its exact place");
+        pauses.insert(closing["retry_after_ms"].as_u64().expect("an invitation"));
+    }
+    assert!(pauses.len() > CLIENTS / 2, "spread: {pauses:?}");
+    world.end(secs(2), &mut clients.iter_mut().collect::<Vec<_>>());
+    assert!(!world.is_running, "long before the deadline");
+}
+
+#[test]
+fn whoever_left_before_its_moment_is_not_waited_for() {
+    let mut world = Plan::new(8).build();
+    let mut clients: Vec<Client> = (0..5).map(|_| world.join()).collect();
+    world.drain_over(secs(1_000), secs(2_000));
+    world.settle(&mut clients.iter_mut().collect::<Vec<_>>());
+    clients.iter_mut().for_each(|client| client.close(1000));
+    world.pass(secs(3), &mut clients.iter_mut().collect::<Vec<_>>());
+    assert!(!world.is_running);
+}
+
+#[test]
+fn newcomers_are_refused_from_the_first_moment_of_a_window_to_its_last() {
+    let mut world = Plan::new(9).build();
+    let mut staying: Vec<Client> = (0..2).map(|_| world.join()).collect();
+    world.drain_over(secs(20), secs(30));
+    for _ in 0..4 {
+        let mut late = world.knock();
+        staying.iter_mut().for_each(Client::pump);
+        world.settle(&mut [&mut late]);
+        assert_eq!(late.status(), Some(503));
+        assert!(late.head.as_deref().is_some_and(|head| head.contains("Retry-After: ")));
+        world.pass(secs(2), &mut staying.iter_mut().chain([&mut late]).collect::<Vec<_>>());
+    }
+    assert_eq!(staying.iter().filter(|client| client.close_code().is_some()).count(), 1);
+    world.end(secs(15), &mut staying.iter_mut().collect::<Vec<_>>());
+    assert!(!world.is_running);
+}
+
+/// It leaves with the place that it has reached, and what it got is all that comes before.
+#[test]
+fn one_that_still_catches_up_leaves_with_its_place() {
+    const EVENTS: u64 = 400;
+    let mut plan = Plan::new(10);
+    plan.faults.socket_buffer_bytes = 1024;
+    plan.settings.send_bytes_max = 1024;
+    let mut world = plan.build();
+    for _ in 0..EVENTS {
+        world.publish(events::of(Priority::Normal, "api"));
+        world.turn();
+    }
+    let mut client = world.join();
+    client.read_bytes = 700;
+    client.send(&json!({
+        "type": "subscribe", "subscription_id": "s", "filters": {},
+        "resume": {"epoch": "sim", "after": 100},
+    }));
+    for _ in 0..20 {
+        world.turn();
+        client.pump();
+    }
+    world.drain_over(secs(5), secs(30));
+    client.read_bytes = usize::MAX;
+    world.settle(&mut [&mut client]);
+    let told = closing(&client).expect("its moment has come")["resume"]["after"].clone();
+    let seqs = client.seqs();
+    let reached = *seqs.last().expect("some came");
+    assert!(seqs.iter().copied().eq(101..=reached), "{seqs:?}");
+    assert!(reached > 101 && reached < EVENTS, "on its way: {reached}");
+    assert_eq!(told, json!(reached));
+    world.end(secs(2), &mut [&mut client]);
+    assert!(!world.is_running);
 }

@@ -228,8 +228,12 @@ impl<H: Handler> World<H> {
     }
 
     pub fn drain(&self, timeout: Duration) {
+        self.drain_over(Duration::ZERO, timeout);
+    }
+
+    pub fn drain_over(&self, window: Duration, timeout: Duration) {
         let deadline = self.now() + timeout;
-        self.handle.request(Request::Drain { deadline }).expect("room for a request");
+        self.handle.request(Request::Drain { window, deadline }).expect("room for a request");
     }
 
     /// One turn in which no time passes: a request that waits keeps the shard from waiting.
