@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::config::ConfigError;
+
 /// Killed by SIGINT, as a shell would report it.
 const INTERRUPTED: u8 = 130;
 
@@ -38,6 +40,12 @@ impl Failure {
             Self::OutputClosed => ExitCode::SUCCESS,
             Self::Interrupted => ExitCode::from(INTERRUPTED),
         }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

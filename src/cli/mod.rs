@@ -8,6 +8,7 @@ mod demo;
 mod drain;
 mod failure;
 mod http;
+mod logging;
 mod publish;
 mod serve;
 mod stop;

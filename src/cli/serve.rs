@@ -1,15 +1,15 @@
 //! `alarmcast serve`: the server, and the first words that a newcomer reads.
 
 use std::fmt::{self, Display, Formatter};
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use tracing_subscriber::EnvFilter;
 
 use super::Failure;
-use crate::config::{Config, Flag, Loaded, Log, LogFormat, Sources};
+use super::logging::{self, Level};
+use crate::config::{Config, ConfigError, Flag, Loaded, Sources};
 use crate::server;
 
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub struct Arguments {
 }
 
 /// Flags over the environment (ALARMCAST_STREAM__LISTEN=…), over the file, over the defaults.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Settings {
     /// The configuration file [default: ./alarmcast.toml, if there is one]
     #[arg(long, value_name = "FILE")]
@@ -47,7 +47,7 @@ pub struct Settings {
 impl Settings {
     /// # Errors
     /// When the configuration cannot be used.
-    pub fn load(&self) -> Result<Loaded, Failure> {
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
         let mut sources = Sources::of_process();
         sources.file.clone_from(&self.config);
         let named = [
@@ -57,15 +57,14 @@ impl Settings {
             ("--shards", "server.shards", &self.shards),
             ("--log-format", "log.format", &self.log_format),
         ];
-        let config_failure = |error: crate::config::ConfigError| Failure::new(error.to_string());
         for setting in &self.set {
-            sources.add_setting(setting).map_err(config_failure)?;
+            sources.add_setting(setting)?;
         }
         for (typed, key, value) in named {
             let Some(value) = value else { continue };
             sources.flags.push(Flag { key: key.into(), value: value.clone(), typed: typed.into() });
         }
-        Config::load(&sources).map_err(config_failure)
+        Config::load(&sources)
     }
 }
 
@@ -73,7 +72,7 @@ impl Settings {
 /// When the configuration cannot be used or the server cannot start.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.settings.load()?.config;
-    start_logging(&config.log);
+    let level = logging::start(&config.log);
     let path = config.stream.path.clone();
     let announce = |server: &server::Announcement| {
         let banner = Banner {
@@ -86,24 +85,35 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         // A server without a reader of its stdout still serves.
         let _ = write!(stdout(), "{banner}").and_then(|()| stdout().flush());
     };
-    server::run(config, announce).map_err(|error| Failure::new(error.to_string()))
+    let (settings, mut running) = (arguments.settings.clone(), config.clone());
+    let reload = move || reload(&settings, &mut running, &level);
+    server::run(config, announce, reload).map_err(|error| Failure::new(error.to_string()))
 }
 
-fn start_logging(log: &Log) {
-    let filter = EnvFilter::builder().parse_lossy(&log.level);
-    let json = match log.format {
-        LogFormat::Auto => !stderr().is_terminal(),
-        LogFormat::Text => false,
-        LogFormat::Json => true,
+/// Reads the configuration again. The level of the log is changed at once; what else is new is
+/// named, because only a restart applies it. A configuration that cannot be used changes nothing.
+fn reload(settings: &Settings, running: &mut Config, level: &Level) {
+    let mut config = match settings.load() {
+        Ok(loaded) => loaded.config,
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP: not reloaded; the configuration stays as it was");
+            return;
+        }
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    // The second logger of a process is refused; the first then serves.
-    let _ = if json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        builder.with_ansi(colours).try_init()
-    };
+    if config.log.level != running.log.level {
+        level.set(&config.log.level);
+        running.log.level = std::mem::take(&mut config.log.level);
+        tracing::info!(level = running.log.level, "SIGHUP: log.level is changed");
+    }
+    config.log.level.clone_from(&running.log.level);
+    let waiting = config.differences(running);
+    match waiting.is_empty() {
+        true => tracing::info!("SIGHUP: reloaded"),
+        false => tracing::warn!(
+            keys = waiting.join(", "),
+            "SIGHUP: reloaded, but these keys are changed only by a restart"
+        ),
+    }
 }
 
 /// The first lines on stdout. The first three are read by programs too; their form is settled.

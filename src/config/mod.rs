@@ -60,4 +60,9 @@ impl Config {
         check::cross_check(&loaded)?;
         Ok(loaded)
     }
+
+    /// The keys whose values are not the same in both.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        print::differences(self, other)
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use toml::{Table, Value};
 
 use super::schema::{KEYS, Key, Kind};
-use super::{Loaded, model};
+use super::{Config, Loaded, model};
 
 /// Every key; the origin follows where the value is not a default.
 pub fn effective(loaded: &Loaded) -> String {
@@ -16,6 +16,13 @@ pub fn effective(loaded: &Loaded) -> String {
 /// Every key with its description.
 pub fn documented_defaults() -> String {
     render(&model::default_table(), |_| None, true)
+}
+
+/// The keys whose values are not the same.
+pub fn differences(one: &Config, other: &Config) -> Vec<&'static str> {
+    let (one, other) = (model::table_of(one), model::table_of(other));
+    let differs = |key: &&Key| lookup(&one, key.path) != lookup(&other, key.path);
+    KEYS.iter().filter(differs).map(|key| key.path).collect()
 }
 
 fn render(table: &Table, note: impl Fn(&str) -> Option<String>, describe: bool) -> String {

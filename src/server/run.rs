@@ -19,11 +19,15 @@ pub struct Announcement {
 }
 
 /// Starts a server, announces it, and serves until SIGTERM or SIGINT: the first one drains,
-/// the second ends at once.
+/// the second ends at once. SIGHUP calls `reload`, and ends nothing.
 ///
 /// # Errors
 /// What keeps it from starting, or what it failed with.
-pub fn run(config: Config, announce: impl FnOnce(&Announcement)) -> Result<(), Error> {
+pub fn run(
+    config: Config,
+    announce: impl FnOnce(&Announcement),
+    reload: impl FnMut() + Send + 'static,
+) -> Result<(), Error> {
     // Before any thread starts, so that no signal finds the default handler.
     let signals = Signals::install().map_err(Error::Thread)?;
     let server = Server::builder().config(config).start()?;
@@ -36,7 +40,7 @@ pub fn run(config: Config, announce: impl FnOnce(&Announcement)) -> Result<(), E
     let stopper = server.stopper();
     std::thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || signals.watch(&stopper))
+        .spawn(move || signals.watch(&stopper, reload))
         .map_err(Error::Thread)?;
     server.wait()
 }
@@ -45,6 +49,7 @@ struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -53,17 +58,21 @@ impl Signals {
         let entered = runtime.enter();
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
+        let hangup = signal(SignalKind::hangup())?;
         drop(entered);
-        Ok(Self { runtime, terminate, interrupt })
+        Ok(Self { runtime, terminate, interrupt, hangup })
     }
 
-    fn watch(self, stopper: &Stopper) {
-        let Self { runtime, mut terminate, mut interrupt } = self;
+    fn watch(self, stopper: &Stopper, mut reload: impl FnMut()) {
+        let Self { runtime, mut terminate, mut interrupt, mut hangup } = self;
         runtime.block_on(async {
             let mut next = async || {
-                tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => return "SIGTERM",
+                        _ = interrupt.recv() => return "SIGINT",
+                        _ = hangup.recv() => reload(),
+                    }
                 }
             };
             let signal = next().await;

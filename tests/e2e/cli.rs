@@ -12,7 +12,7 @@ use crate::support::{Program, Server, events, eventually};
 fn tail(server: &Server, args: &[&str]) -> Program {
     let mut all = vec!["tail", "--url", &server.stream_url];
     all.extend(args);
-    let mut tail = Program::alarmcast(&all);
+    let tail = Program::alarmcast(&all);
     tail.await_stderr("watching");
     tail
 }

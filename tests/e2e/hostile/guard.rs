@@ -2,11 +2,16 @@
 //! served, memory is what it was, no socket is left, the log stays short.
 
 use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crossbeam::channel::{Receiver, bounded};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Raw, Server, events};
+use crate::support::{Client, DEADLINE, Program, Raw, Server, events};
 
 /// What the first use of anything takes, beside what a row says that it holds.
 const PEAK_KIB: u64 = 2 * 1024;
@@ -16,8 +21,9 @@ const RESERVED_KIB: u64 = 512 * 1024;
 const LOG_BYTES: usize = 1_000;
 
 /// A row of hostile input, with what it may cost the server that it is given.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Row {
+    command: Command,
     settings: Vec<&'static str>,
     peak_kib: u64,
     log_bytes: usize,
@@ -42,7 +48,14 @@ impl Row {
     /// With settings of the server.
     pub fn with(settings: &[&'static str]) -> Self {
         let settings = settings.to_vec();
-        Self { settings, peak_kib: PEAK_KIB, log_bytes: LOG_BYTES, secret: None }
+        let command = Program::alarmcast_command();
+        Self { command, settings, peak_kib: PEAK_KIB, log_bytes: LOG_BYTES, secret: None }
+    }
+
+    /// With the program started like this.
+    pub fn command(mut self, change: impl FnOnce(&mut Command)) -> Self {
+        change(&mut self.command);
+        self
     }
 
     /// So many connections are held at the same time, at most 1 KiB each: what they claim to
@@ -73,9 +86,10 @@ impl Row {
     /// Starts a server, does `what` the row is about, and checks the rest.
     #[track_caller]
     pub fn run(self, what: impl FnOnce(&Server)) {
-        let mut server = Server::with(&self.settings);
+        let Self { command, settings, peak_kib, log_bytes, secret } = self;
+        let mut server = Server::launched(command, "127.0.0.1:0", &settings);
         warm_up(&server);
-        let mut bystander = server.subscriber(&bystanders());
+        let bystander = Bystander::join(&server);
         server.await_metric("alarmcast_shard_sockets", 1.0);
         let log_before = server.program.stderr().len();
         forget_peak(&server);
@@ -84,29 +98,29 @@ impl Row {
         what(&server);
 
         server.await_metric("alarmcast_shard_sockets", 1.0);
-        assert_served(&server, &mut bystander);
-        self.check_memory(before, memory(&server));
+        assert_served(&server, &bystander);
+        check_memory(peak_kib, before, memory(&server));
         let metrics = server.metrics();
         assert_eq!(metrics.sum("alarmcast_handler_panics_total"), 0.0);
-        bystander.close();
+        bystander.leave(&server);
         server.terminate();
         assert!(server.wait().success(), "not ended in order: {server:?}");
         let log = server.program.stderr().split_off(log_before);
-        assert!(log.len() <= self.log_bytes, "{} bytes of log:\n{log}", log.len());
-        if let Some(secret) = self.secret {
+        assert!(log.len() <= log_bytes, "{} bytes of log:\n{log}", log.len());
+        if let Some(secret) = secret {
             assert!(!log.contains(secret), "in the log:\n{log}");
             assert!(!metrics.text.contains(secret), "in the metrics:\n{}", metrics.text);
         }
     }
+}
 
-    #[track_caller]
-    fn check_memory(&self, before: Memory, after: Memory) {
-        // What is kept after the row is less. The kernel's counts may lag by a few pages.
-        let peak = after.peak.saturating_sub(before.resident);
-        assert!(peak <= self.peak_kib, "{peak} KiB more at the peak: {before:?} {after:?}");
-        let reserved = after.reserved - before.reserved;
-        assert!(reserved <= RESERVED_KIB, "{reserved} KiB claimed: {before:?} {after:?}");
-    }
+#[track_caller]
+fn check_memory(peak_kib: u64, before: Memory, after: Memory) {
+    // What is kept after the row is less. The kernel's counts may lag by a few pages.
+    let peak = after.peak.saturating_sub(before.resident);
+    assert!(peak <= peak_kib, "{peak} KiB more at the peak: {before:?} {after:?}");
+    let reserved = after.reserved - before.reserved;
+    assert!(reserved <= RESERVED_KIB, "{reserved} KiB claimed: {before:?} {after:?}");
 }
 
 /// The processor time of `work` of size 4 is not far more than four times that of size 1.
@@ -142,6 +156,49 @@ pub fn assert_linear_after<T>(
     assert!(large < small * RATIO_MAX, "four times the input: {small:?} became {large:?}");
 }
 
+/// Somebody who was there before and reads on, so that it answers pings as well.
+#[derive(Debug)]
+pub struct Bystander {
+    seqs: Receiver<u64>,
+    is_leaving: Arc<AtomicBool>,
+    reader: JoinHandle<()>,
+}
+
+impl Bystander {
+    #[track_caller]
+    fn join(server: &Server) -> Self {
+        let mut client = server.subscriber(&bystanders());
+        client.wait_for_ever();
+        let (sender, seqs) = bounded(64);
+        let is_leaving = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&is_leaving);
+        let reader = thread::spawn(move || {
+            while !is_over.load(Ordering::SeqCst) {
+                let seq = client.expect_event()["seq"].as_u64().expect("a seq");
+                if sender.send(seq).is_err() {
+                    return;
+                }
+            }
+            client.close();
+        });
+        Self { seqs, is_leaving, reader }
+    }
+
+    /// Its next event, which must be this one.
+    #[track_caller]
+    fn expect(&self, seq: u64) {
+        assert_eq!(self.seqs.recv_timeout(DEADLINE), Ok(seq), "the bystander's");
+    }
+
+    #[track_caller]
+    fn leave(self, server: &Server) {
+        self.is_leaving.store(true, Ordering::SeqCst);
+        // Else it would not look.
+        publish_for_bystanders(server);
+        self.reader.join().expect("the bystander is answered to the end");
+    }
+}
+
 /// What the bystander listens to.
 fn bystanders() -> Value {
     json!({"sources": ["bystanders"]})
@@ -156,10 +213,10 @@ fn publish_for_bystanders(server: &Server) -> u64 {
 
 /// The bystander still gets its events, and a newcomer gets them as well.
 #[track_caller]
-pub fn assert_served(server: &Server, bystander: &mut Client) {
+fn assert_served(server: &Server, bystander: &Bystander) {
     let mut newcomer = server.subscriber(&bystanders());
     let seq = publish_for_bystanders(server);
-    assert_eq!(bystander.expect_event()["seq"], seq);
+    bystander.expect(seq);
     assert_eq!(newcomer.expect_event()["seq"], seq);
     newcomer.close();
 }

@@ -3,6 +3,8 @@
 //! One test is one kind of input, against a server of its own: see [`guard::Row`] for what is
 //! checked around each of them.
 
+mod dead;
+mod endings;
 mod filters;
 mod floods;
 mod frames;
@@ -10,11 +12,12 @@ mod guard;
 mod handshake;
 mod names;
 mod payloads;
+mod signals;
 mod smuggling;
 
 use serde_json::json;
 
-use crate::support::{Raw, Sent, Server, UPGRADE};
+use crate::support::{Raw, Sent, Server, UPGRADE, eventually};
 
 const HEAD_END: &str = "\r\n\r\n";
 
@@ -116,4 +119,23 @@ fn write_in_step(raws: &mut [Raw], others: &mut [Raw], bytes: &[u8], piece_bytes
         raws.iter_mut().for_each(|raw| raw.write(piece));
         others.iter_mut().for_each(|raw| assert_answering("meanwhile", raw));
     }
+}
+
+/// Connections whose receive buffers are as small as can be, subscribed to everything.
+#[track_caller]
+fn narrow(server: &Server, count: usize) -> Vec<Raw> {
+    let connect = |_| Raw::connect_with_little_room(server.stream_addr()).upgrade();
+    let mut raws: Vec<Raw> = (0..count).map(connect).collect();
+    raws.iter_mut().for_each(|raw| raw.subscribe(&json!({})));
+    raws
+}
+
+/// Waits until so many connections have ended for this reason.
+#[track_caller]
+fn await_errors(server: &Server, reason: &str, count: usize) {
+    eventually(&format!("{count} ends for {reason}"), || {
+        let metrics = server.metrics();
+        let found = metrics.sum_with("websocket_connection_errors_total", "reason", reason);
+        (found == count as f64).then_some(())
+    });
 }

@@ -64,6 +64,11 @@ impl Client {
         Self { socket, is_packed: true }
     }
 
+    /// No read ends at a deadline any more: for one that waits on a thread of its own.
+    pub fn wait_for_ever(&self) {
+        self.socket.get_ref().set_read_timeout(None).expect("a socket option");
+    }
+
     pub fn send(&mut self, message: &Value) {
         if self.is_packed {
             self.send_binary(&rmp_serde::to_vec_named(message).expect("MessagePack"));

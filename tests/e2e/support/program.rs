@@ -106,7 +106,7 @@ impl Program {
 
     /// Waits until stderr holds `text`.
     #[track_caller]
-    pub fn await_stderr(&mut self, text: &str) {
+    pub fn await_stderr(&self, text: &str) {
         let what = format!("{} says `{text}` on stderr", self.name);
         eventually(&what, || self.stderr().contains(text).then_some(()));
     }

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use serde_json::Value;
-use socket2::{Domain, Socket, Type};
+use serde_json::{Value, json};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameSocket};
 
@@ -126,6 +126,22 @@ impl Raw {
             head.push(byte[0]);
         }
         String::from_utf8(head).expect("a head in ASCII")
+    }
+
+    /// Subscribes, and reads the confirmation.
+    #[track_caller]
+    pub fn subscribe(&mut self, filters: &Value) {
+        self.send(&json!({"type": "subscribe", "subscription_id": "s", "filters": filters}));
+        let subscribed = self.message();
+        assert_eq!(subscribed["type"], "subscribed", "{subscribed}");
+    }
+
+    /// The cable is cut: the kernel throws away all that comes, and so acknowledges nothing. The
+    /// server hears nothing either as long as nothing is written.
+    pub fn cut_cable(&self) {
+        /// BPF's `ret #0` (socket(7), `SO_ATTACH_FILTER`).
+        const NOTHING: SockFilter = SockFilter::new(6, 0, 0, 0);
+        SockRef::from(self.stream()).attach_filter(&[NOTHING]).expect("a filter of a socket");
     }
 
     pub fn send(&mut self, message: &Value) {

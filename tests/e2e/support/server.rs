@@ -1,7 +1,7 @@
 //! A server of its own for every scenario.
 
 use std::net::SocketAddr;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 use std::thread;
 
@@ -80,11 +80,17 @@ impl Server {
     /// On a given address for the stream.
     #[track_caller]
     pub fn at(stream_listen: &str, settings: &[&str]) -> Self {
-        let mut args = vec!["serve", "--stream-listen", stream_listen];
-        args.extend(["--control-listen", "127.0.0.1:0"]);
-        args.extend(["--driver", driver_argument(), "--shards", "2"]);
-        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-        let server = Self::announced(Program::alarmcast(&args));
+        Self::launched(Program::alarmcast_command(), stream_listen, settings)
+    }
+
+    /// By a command of [`Program::alarmcast_command`].
+    #[track_caller]
+    pub fn launched(mut command: Command, stream_listen: &str, settings: &[&str]) -> Self {
+        command.args(["serve", "--stream-listen", stream_listen]);
+        command.args(["--control-listen", "127.0.0.1:0"]);
+        command.args(["--driver", driver_argument(), "--shards", "2"]);
+        command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+        let server = Self::announced(Program::start(&mut command));
         let expected = format!(" driver {} ", expected_driver());
         assert!(server.banner.contains(&expected), "not on the driver under test: {server:?}");
         server
