@@ -22,6 +22,16 @@ pub enum Lane {
 
 const LANES: usize = 5;
 
+const LANES_IN_ORDER: [Lane; LANES] =
+    [Lane::Control, Lane::Critical, Lane::High, Lane::Normal, Lane::Low];
+
+impl Lane {
+    /// The next higher one.
+    pub fn above(self) -> Option<Self> {
+        (self as usize).checked_sub(1).map(|above| LANES_IN_ORDER[above])
+    }
+}
+
 impl From<Priority> for Lane {
     fn from(priority: Priority) -> Self {
         match priority {
@@ -195,8 +205,6 @@ impl Outbox {
 
     /// The lowest lane that is empty together with all above it.
     pub fn idle_down_to(&self) -> Option<Lane> {
-        const LANES_IN_ORDER: [Lane; LANES] =
-            [Lane::Control, Lane::Critical, Lane::High, Lane::Normal, Lane::Low];
         let idle = self.lanes.iter().take_while(|lane| lane.is_empty()).count();
         idle.checked_sub(1).map(|last| LANES_IN_ORDER[last])
     }

@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 pub mod arena;
+pub mod backlog;
 pub mod lanes;
 pub mod loss;
 
 pub use arena::{Arena, EventMark, Frame, FrameId};
+pub use backlog::{Backlog, Waiting};
 pub use lanes::{Lane, Limits, Outbox, Pushed};
 pub use loss::Loss;

@@ -90,8 +90,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if !connection.is_behind || connection.ending != Ending::No {
                 continue;
             }
-            let outbox = connection.outbox.as_deref();
-            let idle_down_to = outbox.map_or(Some(Lane::Low), |outbox| outbox.idle_down_to());
+            let idle_down_to = connection.backlog.idle_down_to();
             let at_once = compared.min(COMPARED_AT_ONCE);
             let mut step = Step {
                 complete_to,
@@ -117,7 +116,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.links.stats.catch_ups_done.add(1);
             }
             // One that has something to send comes back with the flush.
-            Behind::Yes if connection.outbox.is_some() => {}
+            Behind::Yes if !connection.backlog.is_nothing() => {}
             Behind::Yes => self.mark_behind(key),
             Behind::Lost => {
                 connection.is_behind = false;
@@ -141,13 +140,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             };
             let Self { connections, pools, links, .. } = self;
             let Some(connection) = connections.get_mut(key) else { continue };
-            let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
             // A step is bounded, and the next one waits until this one is taken.
-            outbox.push_past_limits(lane, id, bytes);
+            if !connection.backlog.push_first_past_limits(lane, id, bytes) {
+                let outbox = connection.backlog.to_outbox(|| pools.outbox());
+                outbox.push_past_limits(lane, id, bytes);
+            }
             links.stats.outbox_bytes.add(bytes as u64);
         }
         self.step_items = items;
-        if self.connections.get_mut(key).is_some_and(|connection| connection.outbox.is_some()) {
+        if self.connections.get(key).is_some_and(|it| !it.backlog.is_nothing()) {
             self.mark_dirty(key);
         }
     }

@@ -166,7 +166,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         if let Some(connection) = self.connections.remove(key) {
             self.wheel.remove(key.slot);
-            debug_assert!(connection.ending == Ending::Closing && connection.outbox.is_none());
+            debug_assert!(connection.ending == Ending::Closing && connection.backlog.is_nothing());
             self.settings.admission.release(&connection.peer);
             self.links.stats.sockets_active.sub(1);
             self.links.stats.sockets_refused.sub(u64::from(connection.is_refused));

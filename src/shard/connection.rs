@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::base::clock::Instant;
 use crate::io::Socket;
-use crate::queue::{FrameId, Outbox};
+use crate::queue::{Backlog, FrameId};
 use crate::session::Session;
 use crate::shard::admission::Peer;
 use crate::shard::pools::Gathered;
@@ -16,8 +16,8 @@ pub(super) struct Connection {
     pub socket: Socket,
     pub session: Session,
     pub peer: Peer,
-    /// There while something waits.
-    pub outbox: Option<Box<Outbox>>,
+    /// What waits for its send.
+    pub backlog: Backlog,
     /// What the send in flight carries.
     pub in_flight: InFlight,
     pub accepted_at: Instant,
@@ -52,7 +52,7 @@ pub(super) struct Connection {
 }
 
 /// Every connection has its own, idle or not.
-const _: () = assert!(size_of::<Connection>() <= 120);
+const _: () = assert!(size_of::<Connection>() <= 128);
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +84,7 @@ impl Connection {
             socket,
             session,
             peer,
-            outbox: None,
+            backlog: Backlog::Nothing,
             in_flight: InFlight::Nothing,
             accepted_at: now,
             send_turn: 0,

@@ -96,7 +96,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.ending != Ending::No || !connection.session.is_open() {
             return;
         }
-        let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
+        if connection.backlog.push_first(lane, id, bytes, settings.outbox) {
+            self.arena.retain(id);
+            self.links.stats.outbox_bytes.add(bytes as u64);
+            return self.mark_dirty(key);
+        }
+        let outbox = connection.backlog.to_outbox(|| pools.outbox());
         let before = outbox.bytes();
         let pushed = match self.handler.hears_losses(slot) {
             true => outbox.push_shedding(lane, id, bytes, settings.outbox, shed),
@@ -125,7 +130,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Notes what was just shed in the connection's loss record, and releases it.
     fn account_shed(&mut self, key: Key) {
         let Self { connections, arena, shed, links, .. } = self;
-        let outbox = connections.get_mut(key).and_then(|connection| connection.outbox.as_mut());
+        let outbox = connections.get_mut(key).and_then(|it| it.backlog.outbox_mut());
         let Some(outbox) = outbox else { return };
         for (_, id) in shed.drain(..) {
             // Only events are in the lanes that are shed, and the last words, which come when
@@ -161,8 +166,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         for key in self.connections.keys() {
             let Some(connection) = self.connections.get(key) else { continue };
             // With nothing in flight it is not the client that is slow.
-            if let Some(outbox) = connection.outbox.as_ref().filter(|_| connection.is_sending) {
-                backlogs.push((outbox.bytes(), key));
+            if connection.is_sending && !connection.backlog.is_nothing() {
+                backlogs.push((connection.backlog.bytes(), key));
             }
         }
         backlogs.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
@@ -191,7 +196,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
         let is_ending = connection.ending != Ending::No || !connection.session.is_open();
-        let Some(outbox) = connection.outbox.as_mut().filter(|_| !is_ending) else { return };
+        if is_ending || connection.backlog.is_nothing() {
+            return;
+        }
+        let pools = &mut self.pools;
+        let outbox = connection.backlog.to_outbox(|| pools.outbox());
         let before = outbox.bytes();
         outbox.shed_all(&mut self.shed);
         self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
@@ -227,7 +236,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let frame_bytes = bytes.len();
         let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
         let pools = &mut self.pools;
-        let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
+        let outbox = connection.backlog.to_outbox(|| pools.outbox());
         match push(outbox, id, frame_bytes, self.settings.outbox) {
             Pushed::Queued => {
                 self.links.stats.outbox_bytes.add(frame_bytes as u64);
@@ -257,8 +266,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let frame_bytes = bytes.len();
         let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
         let pools = &mut self.pools;
-        let outbox = connection.outbox.get_or_insert_with(|| pools.outbox());
-        outbox.push_past_limits(lane, id, frame_bytes);
+        if !connection.backlog.push_first_past_limits(lane, id, frame_bytes) {
+            let outbox = connection.backlog.to_outbox(|| pools.outbox());
+            outbox.push_past_limits(lane, id, frame_bytes);
+        }
         self.links.stats.outbox_bytes.add(frame_bytes as u64);
         self.mark_dirty(key);
     }
@@ -282,8 +293,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn first_unsent(&self, key: Key) -> Option<u64> {
         let connection = self.connections.get(key)?;
         let seq = |id: FrameId| self.arena.get(id).event.map(|mark| mark.seq);
-        let queued = connection.outbox.iter().flat_map(|outbox| outbox.iter()).filter_map(seq);
-        let lost = connection.outbox.iter().filter_map(|outbox| outbox.first_lost());
+        let queued = connection.backlog.iter().filter_map(seq);
+        let lost = connection.backlog.outbox().and_then(Outbox::first_lost);
         let in_flight = connection.in_flight.ids().iter().copied().filter_map(seq);
         queued.chain(lost).chain(in_flight).min()
     }

@@ -8,7 +8,7 @@ use crate::base::clock::Instant;
 use crate::base::limits::CONGESTED_SEND_BYTES_MAX;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
-use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Loss};
+use crate::queue::{Arena, Backlog, EventMark, Frame, FrameId, Lane, Loss};
 use crate::shard::connection::{Ending, InFlight};
 use crate::shard::handler::Handler;
 use crate::shard::pools::gather;
@@ -22,7 +22,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.is_sending {
             return;
         }
-        let is_urgent = connection.outbox.as_ref().is_none_or(|outbox| outbox.is_urgent());
+        let is_urgent = connection.backlog.is_nothing() || connection.backlog.is_urgent();
         if is_urgent && !connection.is_dirty_urgent {
             connection.is_dirty_urgent = true;
             self.dirty_urgent.push_back(key);
@@ -63,31 +63,32 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.is_sending || connection.ending >= Ending::HalfClosed {
             return;
         }
-        if connection.outbox.is_none() {
+        if connection.backlog.is_nothing() {
             if connection.ending == Ending::AfterFlush {
                 self.half_close(key, now);
             }
             return;
         }
-        self.tell_loss(key);
+        let has_loss = connection.backlog.outbox().is_some_and(|outbox| !outbox.loss.is_empty());
+        if has_loss {
+            self.tell_loss(key);
+        }
         let Self { connections, arena, pools, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let Some(outbox) = connection.outbox.as_mut().filter(|outbox| !outbox.is_empty()) else {
-            return;
-        };
-        let before = outbox.bytes();
         let at_once = if connection.is_congested { CONGESTED_SEND_BYTES_MAX } else { usize::MAX };
         let bytes_max = self.settings.send_bytes_max.min(at_once);
-        let (buf, in_flight) = gather(outbox, arena, pools, bytes_max);
-        self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
+        let before = connection.backlog.bytes();
+        let Some((buf, in_flight)) = gather(&mut connection.backlog, arena, pools, bytes_max)
+        else {
+            return;
+        };
+        let taken = before - connection.backlog.bytes();
+        self.links.stats.outbox_bytes.sub(taken as u64);
         connection.in_flight = in_flight;
         connection.is_sending = true;
         connection.send_turn = self.turn;
-        connection.is_greeted |= outbox.idle_down_to().is_some();
+        connection.is_greeted |= connection.backlog.idle_down_to().is_some();
         connection.session.handle_send_progress(now, &self.settings.timing);
-        if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
-            pools.put_outbox(outbox);
-        }
         let (socket, is_behind) = (connection.socket, connection.is_behind);
         self.push(Kind::Send, key, Op::Send(socket, buf));
         self.schedule(key);
@@ -99,7 +100,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// What was shed is told before the next event goes out.
     fn tell_loss(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(outbox) = &mut connection.outbox else { return };
+        let Some(outbox) = connection.backlog.outbox_mut() else { return };
         let loss = outbox.loss.take();
         let Some((from, _)) = loss.range() else { return };
         let Some(bytes) = self.handler.dropped(key, &loss) else { return };
@@ -154,8 +155,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.release_in_flight(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.session.handle_send_done();
-        connection.is_congested &= connection.outbox.is_some();
-        if connection.outbox.is_some() || connection.ending == Ending::AfterFlush {
+        connection.is_congested &= !connection.backlog.is_nothing();
+        if !connection.backlog.is_nothing() || connection.ending == Ending::AfterFlush {
             self.mark_dirty(key);
         } else if connection.hears_checkpoints {
             self.tell_checkpoint(key, now, false);
@@ -167,7 +168,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn tell_checkpoint(&mut self, key: Key, now: Instant, is_heartbeat: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let has_all =
-            connection.outbox.is_none() && !connection.is_sending && !connection.is_behind;
+            connection.backlog.is_nothing() && !connection.is_sending && !connection.is_behind;
         if has_all
             && connection.hears_checkpoints
             && let Some(checkpoint) = self.handler.checkpoint(key, now, is_heartbeat)
@@ -198,7 +199,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// the first words after it, without which nothing that follows makes sense.
     pub(super) fn discard_backlog(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(outbox) = &mut connection.outbox else { return };
+        if connection.backlog.is_nothing() {
+            return;
+        }
+        let pools = &mut self.pools;
+        let outbox = connection.backlog.to_outbox(|| pools.outbox());
         let before = outbox.bytes();
         // The first that were queued, and on the first lane.
         let is_greeted = connection.is_greeted;
@@ -215,7 +220,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             outbox.push_past_limits(Lane::Control, id, self.arena.get(id).bytes.len());
         }
         self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
-        if let Some(outbox) = connection.outbox.take_if(|outbox| outbox.is_empty()) {
+        if let Some(outbox) = connection.backlog.take_empty() {
             self.pools.put_outbox(outbox);
         }
     }
@@ -223,13 +228,19 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Throws away what waits for a connection.
     pub(super) fn discard_outbox(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(mut outbox) = connection.outbox.take() else { return };
-        self.links.stats.outbox_bytes.sub(outbox.bytes() as u64);
-        while let Some(id) = outbox.pop() {
-            self.arena.release(id);
+        let backlog = std::mem::take(&mut connection.backlog);
+        self.links.stats.outbox_bytes.sub(backlog.bytes() as u64);
+        match backlog {
+            Backlog::Nothing => {}
+            Backlog::One(waiting) => self.arena.release(waiting.id),
+            Backlog::Many(mut outbox) => {
+                while let Some(id) = outbox.pop() {
+                    self.arena.release(id);
+                }
+                outbox.loss = Loss::default();
+                self.pools.put_outbox(outbox);
+            }
         }
-        outbox.loss = Loss::default();
-        self.pools.put_outbox(outbox);
     }
 }
 

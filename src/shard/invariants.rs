@@ -29,13 +29,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 InFlight::Many(shared) if !gathered.insert(Rc::as_ptr(shared)) => 0,
                 _ => in_flight.len(),
             };
-            let outbox = connection.outbox.as_deref();
+            let backlog = &connection.backlog;
             let has_reason = |it: &Outbox| !it.is_empty() || !it.loss.is_empty();
-            assert!(outbox.is_none_or(has_reason), "{key:?}: {connection:?}");
+            assert!(backlog.outbox().is_none_or(has_reason), "{key:?}: {connection:?}");
             if connection.ending >= Ending::HalfClosed {
-                assert!(outbox.is_none() && !connection.is_open, "{key:?}: {connection:?}");
+                assert!(backlog.is_nothing() && !connection.is_open, "{key:?}: {connection:?}");
             } else {
-                let waits = outbox.is_some() || connection.ending == Ending::AfterFlush;
+                let waits = !backlog.is_nothing() || connection.ending == Ending::AfterFlush;
                 let is_listed = connection.is_dirty || connection.is_dirty_urgent;
                 let is_served = connection.is_sending || is_listed;
                 assert!(!waits || is_served, "forgotten: {key:?}: {connection:?}");
@@ -43,8 +43,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             counted += u64::from(connection.peer.is_counted);
             open += u64::from(connection.is_open);
             refused += u64::from(connection.is_refused);
-            waiting_bytes += outbox.map_or(0, |outbox| outbox.bytes() as u64);
-            references += outbox.map_or(0, |outbox| outbox.messages());
+            waiting_bytes += backlog.bytes() as u64;
+            references += backlog.messages();
             partial_bytes += connection.session.stored_bytes();
             dirty += usize::from(connection.is_dirty);
             urgent += usize::from(connection.is_dirty_urgent);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
-use crate::queue::{Arena, FrameId, Outbox};
+use crate::queue::{Arena, Backlog, FrameId, Outbox, Waiting};
 use crate::shard::connection::InFlight;
 
 /// Several frames in one piece, for every connection whose pending set is just these.
@@ -129,15 +129,35 @@ impl<T> Default for Spares<T> {
     }
 }
 
-/// Takes frames off the outbox, highest lane first, up to `bytes_max`: one alone is shared,
+/// Takes frames off the backlog, highest lane first, up to `bytes_max`: one alone is shared,
 /// several become one contiguous buffer, which is shared as well where the connection before
-/// this one got the same frames.
+/// this one got the same frames. Nothing where no frame waits.
 pub(super) fn gather(
+    backlog: &mut Backlog,
+    arena: &mut Arena,
+    pools: &mut Pools,
+    bytes_max: usize,
+) -> Option<(SendBuf, InFlight)> {
+    if let Some(Waiting { id, .. }) = backlog.take_one() {
+        return Some(alone(id, arena));
+    }
+    let sent = gather_from(backlog.outbox_mut()?, arena, pools, bytes_max);
+    if let Some(outbox) = backlog.take_empty() {
+        pools.put_outbox(outbox);
+    }
+    sent
+}
+
+fn alone(id: FrameId, arena: &Arena) -> (SendBuf, InFlight) {
+    (SendBuf::shared(Rc::clone(&arena.get(id).bytes)), InFlight::One(id))
+}
+
+fn gather_from(
     outbox: &mut Outbox,
     arena: &mut Arena,
     pools: &mut Pools,
     bytes_max: usize,
-) -> (SendBuf, InFlight) {
+) -> Option<(SendBuf, InFlight)> {
     let mut taken = std::mem::take(&mut pools.taken);
     taken.clear();
     let mut bytes = 0;
@@ -149,9 +169,9 @@ pub(super) fn gather(
         taken.push(id);
     }
     let sent = match taken[..] {
-        [] => unreachable!("an outbox that is there is not empty"),
-        [only] => (SendBuf::shared(Rc::clone(&arena.get(only).bytes)), InFlight::One(only)),
-        _ => gather_many(&taken, bytes, arena, pools),
+        [] => None,
+        [only] => Some(alone(only, arena)),
+        _ => Some(gather_many(&taken, bytes, arena, pools)),
     };
     pools.taken = taken;
     sent
