@@ -10,6 +10,7 @@ mod failure;
 mod http;
 mod logging;
 mod publish;
+mod replay;
 mod serve;
 mod stop;
 mod tail;
@@ -36,6 +37,8 @@ enum Command {
     Publish(publish::Arguments),
     /// Watch the stream
     Tail(tail::Arguments),
+    /// Print events of the past
+    Replay(replay::Arguments),
     /// Publish a realistic storm of incidents into a running server
     Demo(demo::Arguments),
     /// Ask a running server for its orderly end
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Drain(arguments) => drain::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),

@@ -3,6 +3,7 @@
 mod alertmanager;
 mod drain;
 mod metrics;
+mod replay;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -45,9 +46,14 @@ fn run_with_input(arguments: &[&str], input: &str) -> Output {
 }
 
 fn serve(stream_listen: &str) -> Served {
+    serve_with(stream_listen, &[])
+}
+
+fn serve_with(stream_listen: &str, arguments: &[&str]) -> Served {
     let control = ["--control-listen", "127.0.0.1:0", "--shards", "1"];
     let mut child = alarmcast(&["serve", "--stream-listen", stream_listen])
         .args(control)
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -257,6 +263,7 @@ fn without_a_server_clients_say_what_to_do() {
         &["demo", "--control", &control],
         &["tail", "--url", &url],
         &["drain", "--control", &control],
+        &["replay", "--control", &control],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
@@ -333,9 +340,14 @@ fn the_configuration_is_printed_and_checked() {
 
 #[test]
 fn help_and_version_are_there() {
-    for arguments in
-        [&["--help"][..], &["serve", "--help"], &["publish", "--help"], &["tail", "-h"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["publish", "--help"],
+        &["tail", "-h"],
+        &["replay", "--help"],
+        &["drain", "--help"],
+    ] {
         let output = run(arguments);
         assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}");
     }

@@ -18,11 +18,10 @@ use super::stop::Stop;
 use crate::base::clock::Clock;
 use crate::base::logged::Logged;
 use crate::protocol::Encoding;
-use filters::Filters;
-pub use filters::{names, parse_label};
+pub use filters::{Filters, names, parse_label};
 use link::{Heard, Link, Lost};
 use place::Place;
-use show::Printer;
+pub use show::Printer;
 
 /// Of `--url`.
 pub const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
