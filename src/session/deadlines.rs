@@ -133,7 +133,10 @@ impl Deadlines {
             self.write = NEVER;
             return Some(Timeout::Write);
         }
-        if self.idle.is_reached(now) {
+        // A ping that is due as well comes first: the time for it passed while the server was
+        // away, and the peer had nothing to answer.
+        let is_unasked = self.awaiting == Awaiting::Message && self.receive.is_reached(now);
+        if self.idle.is_reached(now) && !is_unasked {
             self.clear_receive();
             return Some(Timeout::Idle);
         }
@@ -146,6 +149,9 @@ impl Deadlines {
                 // From now on and not from when it was due: a server that was stopped for a
                 // minute must not take its peers for dead.
                 self.receive = Due::at(now + timing.heartbeat_timeout);
+                if self.idle.is_reached(now) {
+                    self.idle = NEVER;
+                }
                 Some(Timeout::Ping)
             }
             Awaiting::Handshake => self.fire(Timeout::Handshake),

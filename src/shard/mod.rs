@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absence;
 mod accept;
 mod addresses;
 mod admission;

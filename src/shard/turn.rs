@@ -11,6 +11,7 @@ use crate::base::clock::{Clock, Instant};
 use crate::base::slab::{Key, Slab};
 use crate::io::{Completion, Completions, Driver, Kind, Op, Outcome, Token, Waker};
 use crate::queue::{Arena, FrameId, Lane};
+use crate::shard::absence::Absence;
 use crate::shard::accept::Accepts;
 use crate::shard::catch_up::{Item, Replayed};
 use crate::shard::connection::Connection;
@@ -43,6 +44,7 @@ pub struct Shard<D, H> {
     pub(super) accepts: Accepts,
     pub(super) arena: Arena,
     pub(super) wheel: Wheel,
+    pub(super) absence: Absence,
     /// Connections with something to send and nothing in flight, or to be ended.
     pub(super) dirty: VecDeque<Key>,
     /// Those of them that come first.
@@ -86,6 +88,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             accepts: Accepts::new(settings.accepts),
             arena: Arena::new(),
             wheel: Wheel::new(now),
+            absence: Absence::new(now),
             dirty: VecDeque::new(),
             dirty_urgent: VecDeque::new(),
             refused: VecDeque::new(),
@@ -128,9 +131,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub fn turn(&mut self) -> io::Result<bool> {
         self.push_refused();
         self.arm_accepts();
-        self.wait()?;
+        let deadline = self.wait()?;
         self.turn = self.turn.wrapping_add(1);
         let start = self.clock.now();
+        self.absence.begin_turn(deadline, start);
         self.links.stats.inbox_depth.set(self.links.inbox.depth() as u64);
         self.dispatch(start);
         self.keep_partial_messages_within_budget(start);
@@ -145,7 +149,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         Ok(!self.is_over(start))
     }
 
-    fn wait(&mut self) -> io::Result<()> {
+    /// Waits; gives the deadline that it had.
+    fn wait(&mut self) -> io::Result<Option<Instant>> {
         self.waker.park();
         let has_work = !self.dirty.is_empty()
             || !self.dirty_urgent.is_empty()
@@ -156,11 +161,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let deadline = if has_work { Some(Instant::default()) } else { self.next_deadline() };
         let waited = self.driver.submit_and_wait(deadline, &mut self.completions);
         self.waker.unpark();
-        waited
+        waited.map(|()| deadline)
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.wheel.next(), self.accepts.retry_at(), self.drain.next()];
+        let timers = self.wheel.next().map(|next| self.absence.not_before(next));
+        let deadlines = [timers, self.accepts.retry_at(), self.drain.next()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -180,6 +186,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn fire_timers(&mut self, now: Instant) {
+        if !self.absence.is_over(now) {
+            return;
+        }
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, &mut expired);
         for slot in expired.drain(..) {

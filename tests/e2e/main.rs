@@ -9,8 +9,8 @@
 //! | `NODE_PATH` | a `node_modules` with the packages of `tests/clients/package.json` |
 //! | `ALARMCAST_TEST_PROMTOOL` | promtool, where it is not in `PATH` |
 //!
-//! Debian's `prometheus-alertmanager` and `node` must be in `PATH`. Whatever is missing fails
-//! the tests that need it.
+//! Debian's `prometheus-alertmanager` and `node` must be in `PATH`, its `faketime` installed.
+//! Whatever is missing fails the tests that need it.
 
 #![forbid(unsafe_code)]
 

@@ -178,3 +178,29 @@ fn a_refused_peer_that_takes_a_byte_now_and_then_does_not_hold_its_slot() {
     }
     assert_eq!(world.stats.sockets_active.get(), 0);
 }
+
+/// As by SIGSTOP, or by a machine that sleeps: some were asked for a sign of life just before,
+/// some are idle for longer than they may be, and one has died meanwhile.
+#[test]
+fn a_server_that_was_stopped_takes_nobody_for_dead_but_the_dead() {
+    for stopped in [secs(60), secs(400), secs(86_400)] {
+        let mut world = Plan::new(11).build();
+        let mut early: Vec<_> = (0..20).map(|_| world.join()).collect();
+        world.pass(secs(20), &mut early.iter_mut().collect::<Vec<_>>());
+        let mut late: Vec<_> = (0..20).map(|_| world.join()).collect();
+        let mut dead = world.join();
+        dead.answers_pings = false;
+        // The early ones' pings go out; nothing comes back any more.
+        world.pass(secs(10) + SLACK, &mut []);
+        world.net.clock().advance(stopped);
+        let mut living: Vec<_> = early.iter_mut().chain(&mut late).collect();
+        world.turn();
+        // What is under way takes a while.
+        world.pass(secs(2), &mut []);
+        world.pass(secs(100), &mut living);
+        assert!(living.iter().all(|client| (client.close_code(), client.end) == (None, None)));
+        assert_eq!(world.stats.heartbeats_missed.get() + world.stats.idle_timeouts.get(), 1);
+        dead.pump();
+        assert_eq!(dead.close_code(), Some(4008), "{stopped:?}");
+    }
+}

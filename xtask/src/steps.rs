@@ -115,6 +115,7 @@ fn e2e(context: &Context, mut test: Command, driver: &str) -> Result {
         return Err("there is no end-to-end test target".to_owned());
     }
     tools::debian::ensure(context, "prometheus-alertmanager", "prometheus-alertmanager")?;
+    tools::debian::ensure(context, "faketime", "faketime")?;
     let promtool = tools::debian::promtool(context)?;
     test.args(["test", "--locked", "--no-fail-fast"])
         .args(names.iter().flat_map(|name| ["--test", name]));

@@ -14,6 +14,7 @@ mod names;
 mod payloads;
 mod signals;
 mod smuggling;
+mod time;
 
 use serde_json::json;
 

@@ -17,4 +17,4 @@ pub use metrics::Metrics;
 pub use program::Program;
 pub use raw::{Raw, Sent, UPGRADE, text_frame};
 pub use server::{Server, driver_argument, expected_driver};
-pub use wait::{DEADLINE, eventually};
+pub use wait::{DEADLINE, eventually, let_pass};

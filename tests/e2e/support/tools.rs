@@ -1,5 +1,6 @@
 //! Programs that others wrote.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -29,6 +30,14 @@ pub fn promtool() -> PathBuf {
 #[track_caller]
 pub fn alertmanager() -> PathBuf {
     in_path("prometheus-alertmanager")
+}
+
+/// The library that shows a program it is preloaded into another wall clock.
+#[track_caller]
+pub fn faketime() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut found = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    found.find(|path| path.is_file()).unwrap_or_else(|| missing("Debian's libfaketime"))
 }
 
 #[track_caller]

@@ -26,3 +26,9 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         thread::sleep(BETWEEN_LOOKS);
     }
 }
+
+/// Where it is the time itself that a test is about.
+#[allow(clippy::disallowed_methods, reason = "what is awaited is that time passes")]
+pub fn let_pass(time: Duration) {
+    thread::sleep(time);
+}

@@ -13,6 +13,7 @@ use crate::context::Context;
 pub fn install_all(context: &Context) -> Result {
     debian::ensure(context, "c++", "g++")?;
     debian::ensure(context, "prometheus-alertmanager", "prometheus-alertmanager")?;
+    debian::ensure(context, "faketime", "faketime")?;
     debian::promtool(context)?;
     node::clients(context)?;
     python::clients(context)?;
