@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::rc::Rc;
 
+use alarmcast::event::{Priorities, Priority};
 use alarmcast::queue::{Arena, Frame, FrameId, Lane, Limits, Outbox, Pushed};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -11,6 +12,7 @@ const LANES: [Lane; 5] = [Lane::Control, Lane::Critical, Lane::High, Lane::Norma
 const FRAMES: usize = 100;
 const FRAME_BYTES: usize = 1000;
 const LIMITS: Limits = Limits { messages_max: 1000, bytes_max: 4 << 20 };
+const KEPT: Priorities = Priorities::only(Priority::Critical);
 
 fn frame() -> FrameId {
     Arena::new().insert(Frame { bytes: Rc::new(Bytes::new()), event: None })
@@ -39,7 +41,7 @@ fn shed(criterion: &mut Criterion) {
     let (id, mut outbox) = (frame(), Outbox::new());
     let mut shed = Vec::new();
     for _ in 0..LIMITS.messages_max / 2 {
-        let pushed = outbox.push_shedding(Lane::Low, id, FRAME_BYTES, LIMITS, &mut shed);
+        let pushed = outbox.push_shedding(Lane::Low, id, FRAME_BYTES, LIMITS, KEPT, &mut shed);
         assert_eq!(pushed, Pushed::Queued);
     }
     assert!(shed.is_empty());
@@ -49,7 +51,7 @@ fn shed(criterion: &mut Criterion) {
         bencher.iter(|| {
             for _ in 0..FRAMES {
                 let bytes = black_box(FRAME_BYTES);
-                let _ = black_box(outbox.push_shedding(Lane::Low, id, bytes, LIMITS, &mut shed));
+                let _ = black_box(outbox.push_shedding(Lane::Low, id, bytes, LIMITS, KEPT, &mut shed));
             }
             assert_eq!(shed.len(), FRAMES);
             shed.clear();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use alarmcast::base::buffers::RecvPool;
 use alarmcast::base::clock::{Clock, Instant};
-use alarmcast::event::{Event, Publish};
+use alarmcast::event::{Event, Priority, Publish};
 use alarmcast::io::{Completion, Completions, Driver, Op, Outcome, Socket, Token, Waker};
 use alarmcast::protocol::{Encoded, Encoding, parse_item};
 use alarmcast::queue::Limits;
@@ -147,6 +147,7 @@ fn shard(subscribers: u32) -> (Shard<NullDriver, StreamHandler>, Handle) {
         allowed_origins: Vec::new(),
         epoch: "bench".to_owned(),
         history: WindowWriter::new(history::Limits::default()).window(),
+        shed_below: Priority::Critical,
         message_bytes_max: 64 * 1024,
         subscriptions_max: 1,
         message_rate: unlimited,

@@ -62,6 +62,9 @@ pub const OUTBOX_MESSAGES_MAX: usize = 1_000;
 /// Bytes that wait for one connection, all lanes together. At least one event
 /// of the largest size fits.
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Subscriptions that may end on a connection while it reads what found no room: what they matched
+/// before is still to come.
+pub const OVERFLOW_CHANGES_MAX: usize = 100;
 /// Bytes that the backlogs of all connections may take together, each frame counted once.
 pub const BACKLOGS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes that all connections' incomplete messages may take together.

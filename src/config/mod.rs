@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub use error::{ConfigError, Origin};
 pub use layers::{FILE_NAME, Flag, Sources};
 pub use model::{
-    Alertmanager, Config, Control, DriverChoice, Hub, Limits, Log, LogFormat, ProxyProtocol,
+    Alertmanager, Config, Control, DriverChoice, Hub, Limits, Log, LogFormat, ProxyProtocol, ShedBelow,
     Server, Session, SeverityName, Stream, Webhooks,
 };
 

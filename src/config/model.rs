@@ -84,6 +84,7 @@ pub struct Limits {
     pub subscriptions_per_connection_max: usize,
     pub outbox_messages_max: usize,
     pub outbox_bytes_max: usize,
+    pub shed_below: ShedBelow,
     pub backlog_bytes_max: usize,
     pub handshake_timeout_secs: u64,
     pub write_timeout_secs: u64,
@@ -97,6 +98,18 @@ pub struct Limits {
     pub bytes_burst: u32,
     pub subscription_changes_per_second: u32,
     pub subscription_changes_burst: u32,
+}
+
+/// The priority below which events are shed for a client that does not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShedBelow {
+    #[default]
+    Critical,
+    High,
+    Normal,
+    /// Nothing is shed.
+    Low,
 }
 
 /// How long a connection lives without a sign of its client.
@@ -209,6 +222,7 @@ impl Default for Limits {
             subscriptions_per_connection_max: limits::SUBSCRIPTIONS_PER_CONNECTION_MAX,
             outbox_messages_max: limits::OUTBOX_MESSAGES_MAX,
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+            shed_below: ShedBelow::Critical,
             backlog_bytes_max: limits::BACKLOGS_BYTES_MAX,
             handshake_timeout_secs: 10,
             write_timeout_secs: 60,

@@ -151,6 +151,11 @@ pub const KEYS: &[Key] = &[
         "Bytes that wait for one connection before it counts as too slow; the largest event must fit.",
     ),
     key(
+        "limits.shed_below",
+        Kind::Choice(&["critical", "high", "normal", "low"]),
+        "Events below this priority are shed for clients that do not keep up; others come later.",
+    ),
+    key(
         "limits.backlog_bytes_max",
         integer(16 * 1024 * 1024, BYTES),
         "Bytes that wait for all connections together, each event counted once; above, the largest backlogs are shed.",

@@ -11,11 +11,22 @@ impl Priorities {
         Self(1 << priority.index())
     }
 
+    /// Those of `lowest` and above.
+    pub fn from_lowest(lowest: Priority) -> Self {
+        Priority::ALL.into_iter().filter(|&priority| priority <= lowest).collect()
+    }
+
     pub const fn contains(self, priority: Priority) -> bool {
         self.0 & (1 << priority.index()) != 0
     }
 
     pub fn iter(self) -> impl Iterator<Item = Priority> {
         Priority::ALL.into_iter().filter(move |&priority| self.contains(priority))
+    }
+}
+
+impl FromIterator<Priority> for Priorities {
+    fn from_iter<T: IntoIterator<Item = Priority>>(priorities: T) -> Self {
+        Self(priorities.into_iter().fold(0, |all, it| all | Self::only(it).0))
     }
 }

@@ -47,6 +47,11 @@ impl Groups {
         self.interned.len()
     }
 
+    /// What the group's members want.
+    pub fn filter(&self, number: u32) -> &Arc<Filter> {
+        &self.groups[number as usize].filter
+    }
+
     /// Filters compared with events so far.
     pub fn evaluated(&self) -> u64 {
         self.evaluated

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::Filter;
 use super::groups::{Groups, Member, number_of};
 use crate::base::dense;
@@ -83,6 +85,17 @@ impl Index {
         state.subscriptions -= 1;
         self.subscribed_connections -= usize::from(state.subscriptions == 0);
         self.check();
+    }
+
+    /// The filter of a subscription.
+    ///
+    /// # Panics
+    /// When `key` is not subscribed, which is a bug of the caller.
+    pub fn filter(&self, key: SubscriptionKey) -> &Arc<Filter> {
+        let Some(subscription) = self.subscriptions.get(key.0 as usize).copied().flatten() else {
+            panic!("subscription {} is not in the index", key.0)
+        };
+        self.groups.filter(subscription.group)
     }
 
     /// Appends each connection that wants the event, once, however many of its

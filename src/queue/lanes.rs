@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::base::limits::PENDING_PONGS_MAX;
-use crate::event::Priority;
+use crate::event::{Priorities, Priority};
 use crate::queue::arena::FrameId;
 use crate::queue::loss::Loss;
 
@@ -52,7 +52,11 @@ pub struct Limits {
 
 /// The lanes that may be shed, the first to go first, each with its watermark: the eighths
 /// of the limits above which it goes. Control and critical are never shed.
-const WATERMARKS: [(Lane, usize); 3] = [(Lane::Low, 4), (Lane::Normal, 6), (Lane::High, 7)];
+const WATERMARKS: [(Priority, usize); 3] =
+    [(Priority::Low, 4), (Priority::Normal, 6), (Priority::High, 7)];
+
+/// One part in so many of the limits is there for replies alone, whatever else waits.
+const REPLIES_SHARE: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -62,7 +66,8 @@ pub enum Pushed {
     Shed,
     /// It was queued in the place of this one.
     Replaced(FrameId),
-    /// Nothing was queued: the backlog is at its limit.
+    /// Nothing was queued: the backlog is at its limit, or above the watermark of a lane that is
+    /// not shed.
     Full,
 }
 
@@ -89,41 +94,47 @@ impl Outbox {
     /// Queues a frame of `bytes` unless that would pass a limit. The caller owns the
     /// reference count: it adds a reference for what was queued.
     pub fn push(&mut self, lane: Lane, id: FrameId, bytes: usize, limits: Limits) -> Pushed {
-        if self.would_pass(limits, 8, bytes) {
+        let is_kept = lane == Lane::Control && self.has_room_for_reply(limits, bytes);
+        if self.would_pass(limits, 8, bytes) && !is_kept {
             return Pushed::Full;
         }
         self.push_past_limits(lane, id, bytes);
         Pushed::Queued
     }
 
-    /// Queues a frame, shedding lower lanes, oldest first, where it would lift the backlog above
-    /// their watermarks. What was shed is appended to `shed`; its references are the caller's.
+    /// Queues an event's frame, shedding lower lanes, oldest first, where it would lift the
+    /// backlog above their watermarks. Of the lanes that are `kept` none is shed: one above its
+    /// watermark is full. What was shed is appended to `shed`; its references are the caller's.
     pub fn push_shedding(
         &mut self,
         lane: Lane,
         id: FrameId,
         bytes: usize,
         limits: Limits,
+        kept: Priorities,
         shed: &mut Vec<(Lane, FrameId)>,
     ) -> Pushed {
         // Who has nothing waiting is not slow, however large the event.
         let watermarks = if self.is_empty() { &[] } else { &WATERMARKS[..] };
-        for &(lowest, eighths) in watermarks {
-            while self.would_pass(limits, eighths, bytes)
+        for &(priority, eighths) in watermarks {
+            let (lowest, is_kept) = (Lane::from(priority), kept.contains(priority));
+            while !is_kept
+                && self.would_pass(limits, eighths, bytes)
                 && let Some(id) = self.pop_from(lowest)
             {
                 shed.push((lowest, id));
             }
             if lane == lowest && self.would_pass(limits, eighths, bytes) {
-                return Pushed::Shed;
+                return if is_kept { Pushed::Full } else { Pushed::Shed };
             }
         }
         self.push(lane, id, bytes, limits)
     }
 
     /// Takes away all that may be shed, lowest lane first; as when memory runs short.
-    pub fn shed_all(&mut self, shed: &mut Vec<(Lane, FrameId)>) {
-        for (lane, _) in WATERMARKS {
+    pub fn shed_all(&mut self, kept: Priorities, shed: &mut Vec<(Lane, FrameId)>) {
+        for (priority, _) in WATERMARKS.into_iter().filter(|(it, _)| !kept.contains(*it)) {
+            let lane = Lane::from(priority);
             while let Some(id) = self.pop_from(lane) {
                 shed.push((lane, id));
             }
@@ -233,6 +244,14 @@ impl Outbox {
             || (self.bytes + bytes) * 8 > limits.bytes_max * eighths
     }
 
+    /// Whether one more reply of `bytes` stays within what is there for replies alone.
+    fn has_room_for_reply(&self, limits: Limits, bytes: usize) -> bool {
+        let replies = &self.lanes[Lane::Control as usize];
+        let waiting = || replies.iter().map(|&(_, bytes)| bytes as usize).sum::<usize>();
+        replies.len() < limits.messages_max / REPLIES_SHARE
+            && waiting() + bytes <= limits.bytes_max / REPLIES_SHARE
+    }
+
     fn pop_from(&mut self, lane: Lane) -> Option<FrameId> {
         let (id, bytes) = self.lanes[lane as usize].pop_front()?;
         self.take_away(bytes);
@@ -298,11 +317,13 @@ mod tests {
         assert_eq!(outbox.pop(), Some(ids[5]));
     }
 
+    const KEPT: Priorities = Priorities::only(Priority::Critical);
+
     /// Pushes one frame of one byte into `lane`, for each of `ids`; gives what was shed.
     fn fill(outbox: &mut Outbox, lane: Lane, ids: &[FrameId], limits: Limits) -> Vec<FrameId> {
         let mut shed = Vec::new();
         for &id in ids {
-            if outbox.push_shedding(lane, id, 1, limits, &mut shed) == Pushed::Shed {
+            if outbox.push_shedding(lane, id, 1, limits, KEPT, &mut shed) == Pushed::Shed {
                 shed.push((lane, id));
             }
         }
@@ -324,7 +345,8 @@ mod tests {
         let shed = fill(&mut outbox, Lane::Critical, &ids[45..61], limits);
         assert_eq!(shed.len(), 14, "all that is high goes for what is critical");
         assert_eq!(outbox.iter().collect::<Vec<_>>(), ids[45..61]);
-        let pushed = outbox.push_shedding(Lane::Critical, ids[61], 1, limits, &mut Vec::new());
+        let shed = &mut Vec::new();
+        let pushed = outbox.push_shedding(Lane::Critical, ids[61], 1, limits, KEPT, shed);
         assert_eq!(pushed, Pushed::Full);
     }
 
@@ -334,11 +356,50 @@ mod tests {
         let ids = ids(3);
         let mut outbox = Outbox::new();
         let mut shed = Vec::new();
-        assert_eq!(outbox.push_shedding(Lane::Low, ids[0], 60, limits, &mut shed), Pushed::Queued);
-        assert_eq!(outbox.push_shedding(Lane::Low, ids[1], 40, limits, &mut shed), Pushed::Queued);
-        assert_eq!(shed, [(Lane::Low, ids[0])]);
-        assert_eq!(outbox.push_shedding(Lane::Low, ids[2], 41, limits, &mut shed), Pushed::Shed);
+        let mut push =
+            |id, bytes| outbox.push_shedding(Lane::Low, id, bytes, limits, KEPT, &mut shed);
+        assert_eq!(push(ids[0], 60), Pushed::Queued);
+        assert_eq!(push(ids[1], 40), Pushed::Queued);
+        assert_eq!(push(ids[2], 41), Pushed::Shed);
+        assert_eq!(shed, [(Lane::Low, ids[0]), (Lane::Low, ids[1])]);
         assert_eq!(outbox.messages(), 0);
+    }
+
+    #[test]
+    fn lanes_that_are_kept_are_full_at_their_watermarks_and_nothing_of_them_is_shed() {
+        let limits = Limits { messages_max: 16, bytes_max: 1_000 };
+        let ids = ids(64);
+        let mut outbox = Outbox::new();
+        let mut shed = Vec::new();
+        let mut full_at = |outbox: &mut Outbox, lane, kept| {
+            let mut push =
+                |id: &FrameId| outbox.push_shedding(lane, *id, 1, limits, kept, &mut shed);
+            let last = ids.iter().map(&mut push).find(|pushed| *pushed != Pushed::Queued);
+            assert_eq!(last, Some(Pushed::Full));
+            outbox.messages()
+        };
+        for (lane, messages) in
+            [(Lane::Low, 8), (Lane::Normal, 12), (Lane::High, 14), (Lane::Critical, 16)]
+        {
+            assert_eq!(full_at(&mut outbox, lane, Priorities::ALL), messages, "{lane:?}");
+        }
+        let urgent = Priorities::from_iter([Priority::Critical, Priority::High]);
+        assert_eq!(full_at(&mut outbox, Lane::High, urgent), 14);
+        assert_eq!(outbox.lanes.each_ref().map(VecDeque::len), [0, 2, 12, 0, 0]);
+        assert_eq!(shed.len(), 12, "low and normal ones went for high ones");
+    }
+
+    #[test]
+    fn replies_have_some_room_of_their_own_in_a_full_outbox() {
+        let limits = Limits { messages_max: 32, bytes_max: 16_000 };
+        let ids = ids(40);
+        let mut outbox = Outbox::new();
+        fill(&mut outbox, Lane::Critical, &ids[..32], limits);
+        assert_eq!(outbox.push(Lane::Critical, ids[32], 1, limits), Pushed::Full);
+        assert_eq!(outbox.push(Lane::Control, ids[33], 1_001, limits), Pushed::Full);
+        assert_eq!(outbox.push(Lane::Control, ids[34], 999, limits), Pushed::Queued);
+        assert_eq!(outbox.push(Lane::Control, ids[35], 1, limits), Pushed::Queued);
+        assert_eq!(outbox.push(Lane::Control, ids[36], 1, limits), Pushed::Full);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use uuid::Uuid;
 use crate::base::clock::Clock;
 use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::base::limits;
-use crate::config::{self, Config, ProxyProtocol};
+use crate::config::{self, Config, ProxyProtocol, ShedBelow};
 use crate::control;
+use crate::event::Priority;
 use crate::hub::{DrainPlan, Hub, HubSettings};
 use crate::io::epoll::EpollDriver;
 use crate::io::socket::{ListenOptions, listen_together};
@@ -415,6 +416,12 @@ fn stream_settings(
         allowed_origins: config.stream.allowed_origins.clone(),
         epoch,
         history,
+        shed_below: match limits.shed_below {
+            ShedBelow::Critical => Priority::Critical,
+            ShedBelow::High => Priority::High,
+            ShedBelow::Normal => Priority::Normal,
+            ShedBelow::Low => Priority::Low,
+        },
         message_bytes_max: limits.message_bytes_max,
         subscriptions_max: limits.subscriptions_per_connection_max,
         message_rate: Rate { per_second: limits.messages_per_second, burst: limits.messages_burst },

@@ -48,7 +48,7 @@ pub enum Item {
 }
 
 /// Where a connection is after a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Behind {
     /// It is live in all that it wants.
     No,
@@ -74,11 +74,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Serves some of those that are behind and whose sockets have taken what they got before.
     pub(super) fn catch_up(&mut self) {
+        let complete_to = self.complete_to;
+        let is_live_edge = !self.links.inbox.has_events() && self.newest_seq <= complete_to;
+        self.rouse_awaiting((complete_to, is_live_edge));
         if self.behind.is_empty() {
             return;
         }
-        let complete_to = self.complete_to;
-        let is_live_edge = !self.links.inbox.has_events() && self.newest_seq <= complete_to;
         let mut compared = COMPARED_PER_TURN;
         for _ in 0..self.behind.len().min(CONNECTIONS_PER_TURN) {
             if compared == 0 {
@@ -101,14 +102,33 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             };
             let behind = self.handler.catch_up(key, &mut step);
             compared -= at_once - step.room.compared;
+            let has_progressed = step.room.compared < at_once || !step.items.is_empty();
             self.send_step(key, step.items);
-            self.settle_behind(key, behind);
+            self.settle_behind(key, behind, has_progressed);
         }
         let Self { replayed, arena, .. } = self;
         replayed.drain().for_each(|(_, id)| arena.release(id));
     }
 
-    fn settle_behind(&mut self, key: Key, behind: Behind) {
+    /// Those that could do nothing go on when more has come, or all that came was delivered.
+    fn rouse_awaiting(&mut self, reached: (u64, bool)) {
+        if std::mem::replace(&mut self.awaited, reached) == reached {
+            return;
+        }
+        for key in std::mem::take(&mut self.awaiting) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.is_awaiting = false;
+                self.mark_behind(key);
+            }
+        }
+    }
+
+    /// Whether one that could do nothing before can do something now.
+    pub(super) fn can_go_on(&self) -> bool {
+        !self.awaiting.is_empty() && self.links.inbox.complete_to() != self.awaited.0
+    }
+
+    fn settle_behind(&mut self, key: Key, behind: Behind, has_progressed: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match behind {
             Behind::No => {
@@ -117,7 +137,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             // One that has something to send comes back with the flush.
             Behind::Yes if !connection.backlog.is_nothing() => {}
-            Behind::Yes => self.mark_behind(key),
+            Behind::Yes if has_progressed => self.mark_behind(key),
+            Behind::Yes if connection.is_awaiting => {}
+            Behind::Yes => {
+                connection.is_awaiting = true;
+                self.awaiting.push(key);
+            }
             Behind::Lost => {
                 connection.is_behind = false;
                 self.links.stats.catch_ups_lost.add(1);

@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub hears_checkpoints: bool,
     /// In the list of those that get more of it.
     pub is_in_behind: bool,
+    /// In the list of those that wait until there is more of it.
+    pub is_awaiting: bool,
     /// The handshake succeeded: counted as active.
     pub is_open: bool,
     /// The answer to the handshake and the first words after it are on their way.
@@ -93,6 +95,7 @@ impl Connection {
             is_behind: false,
             hears_checkpoints: false,
             is_in_behind: false,
+            is_awaiting: false,
             is_open: false,
             is_greeted: false,
             is_refused: false,

@@ -71,7 +71,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.handler.matching(event, &mut matched);
         let filtered = self.handler.interested().saturating_sub(matched.len());
         self.links.stats.events_filtered.add(filtered as u64);
-        let lane = Lane::from(event.event.priority);
         // One entry for each encoding that somebody here speaks.
         let mut stored = [None; Encoding::ALL.len()];
         for &slot in &matched {
@@ -79,7 +78,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             let arena = &mut self.arena;
             let (id, bytes) = *stored[encoding.index()]
                 .get_or_insert_with(|| store_event(arena, event, encoding));
-            self.queue_event(slot, lane, id, bytes, now);
+            self.queue_event(slot, &event.event, id, bytes, now);
         }
         for (id, _) in stored.into_iter().flatten() {
             self.arena.release(id);
@@ -89,13 +88,18 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         count
     }
 
-    fn queue_event(&mut self, slot: u32, lane: Lane, id: FrameId, bytes: usize, now: Instant) {
+    fn queue_event(&mut self, slot: u32, event: &Event, id: FrameId, bytes: usize, now: Instant) {
         let Self { connections, pools, shed, settings, .. } = self;
         let Some((key, connection)) = connections.at_mut(slot) else { return };
         // One that is about to end gets nothing more: its handler was told that it is closed.
         if connection.ending != Ending::No || !connection.session.is_open() {
             return;
         }
+        // What is behind others that were read from the past is read there too.
+        if connection.is_behind && self.handler.is_overflowing(slot, event.priority) {
+            return;
+        }
+        let lane = Lane::from(event.priority);
         if connection.backlog.push_first(lane, id, bytes, settings.outbox) {
             self.arena.retain(id);
             self.links.stats.outbox_bytes.add(bytes as u64);
@@ -103,10 +107,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         let outbox = connection.backlog.to_outbox(|| pools.outbox());
         let before = outbox.bytes();
-        let pushed = match self.handler.hears_losses(slot) {
-            true => outbox.push_shedding(lane, id, bytes, settings.outbox, shed),
-            false => outbox.push(lane, id, bytes, settings.outbox),
-        };
+        let kept = self.handler.kept(slot);
+        let pushed = outbox.push_shedding(lane, id, bytes, settings.outbox, kept, shed);
         let after = outbox.bytes();
         match pushed {
             Pushed::Queued => self.arena.retain(id),
@@ -122,8 +124,18 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.links.stats.outbox_bytes.sub(before as u64);
         self.account_shed(key);
         match pushed {
-            Pushed::Full => self.close_slow(key, now),
+            Pushed::Full => self.overflow(key, event, now),
             Pushed::Queued | Pushed::Replaced(_) | Pushed::Shed => self.mark_dirty(key),
+        }
+    }
+
+    /// An event found no room where nothing may be shed for it.
+    fn overflow(&mut self, key: Key, event: &Event, now: Instant) {
+        if self.handler.overflow(key.slot, event.priority, event.seq) {
+            self.mark_dirty(key);
+            self.mark_behind(key);
+        } else {
+            self.close_slow(key, now);
         }
     }
 
@@ -202,7 +214,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let pools = &mut self.pools;
         let outbox = connection.backlog.to_outbox(|| pools.outbox());
         let before = outbox.bytes();
-        outbox.shed_all(&mut self.shed);
+        outbox.shed_all(self.handler.kept(key.slot), &mut self.shed);
         self.links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
         self.account_shed(key);
         // What was shed is to be told even if nothing else is left to send.

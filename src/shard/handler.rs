@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
+use crate::event::{Priorities, Priority};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::{CloseCode, Encoding};
 use crate::queue::Loss;
@@ -46,12 +47,31 @@ pub trait Handler {
         false
     }
 
+    /// What is never shed for an open connection. Where it finds no room, [`Handler::overflow`]
+    /// decides.
+    fn kept(&self, _slot: u32) -> Priorities {
+        Priorities::ALL
+    }
+
+    /// The lane of an event that a connection wants is full, and was not before: whether the event
+    /// and those that follow on this lane will come by [`Handler::catch_up`]. Else the connection
+    /// is closed.
+    fn overflow(&mut self, _slot: u32, _priority: Priority, _seq: u64) -> bool {
+        false
+    }
+
+    /// Whether what is to come on a connection's lane will come by [`Handler::catch_up`].
+    fn is_overflowing(&self, _slot: u32, _priority: Priority) -> bool {
+        false
+    }
+
     /// The notice of what was shed for a connection, as a complete frame.
     fn dropped(&mut self, _key: Key, _loss: &Loss) -> Option<Bytes> {
         None
     }
 
-    /// Gives a connection that asked for the past its next part; see [`Replies::catch_up`].
+    /// Gives a connection that asked for the past its next part, or one that overflowed; see
+    /// [`Replies::catch_up`] and [`Handler::overflow`].
     fn catch_up(&mut self, _key: Key, _step: &mut Step) -> Behind {
         Behind::No
     }

@@ -22,6 +22,7 @@ mod intake;
 mod invariants;
 mod negotiation;
 mod origins;
+mod overflow;
 mod pools;
 mod receive;
 mod replays;

@@ -69,6 +69,11 @@ pub struct Cells {
     pub events_filtered: Cell,
     /// Events of the past that were sent to those who asked for them.
     pub events_replayed: Cell,
+    /// Lanes that were full and became readers of the past, by
+    /// [`crate::event::Priority::index`].
+    pub overflows: [Cell; 4],
+    /// Gauge: of these, those that have not met what is live.
+    pub overflows_active: Cell,
     /// Connections that caught up, and those that history passed.
     pub catch_ups_done: Cell,
     pub catch_ups_lost: Cell,

@@ -13,8 +13,8 @@ use crate::base::clock::{Clock, Instant};
 use crate::base::dense;
 use crate::base::origin::AllowedOrigin;
 use crate::base::slab::Key;
-use crate::event::Priority;
-use crate::filter::{Filter, FilterSpec, Index};
+use crate::event::{Priorities, Priority};
+use crate::filter::{Filter, FilterSpec, Index, SubscriptionKey};
 use crate::protocol::client::{self, ClientMessage, Permit};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{self, DroppedCounts, Resume, ServerMessage, Welcome};
@@ -27,6 +27,7 @@ use crate::shard::handler::{Close, Handler, Message, Replies};
 use crate::shard::intake::flooding;
 use crate::shard::negotiation::{Negotiated, negotiate};
 use crate::shard::origins::{OriginFault, judge_origin};
+use crate::shard::overflow::{Edge, Overflows, Reading};
 use crate::shard::replays::{Replay, Replays, position};
 use crate::shard::stats::{Excess, ShardStats};
 use crate::shard::subscriptions::Subscriptions;
@@ -43,6 +44,9 @@ pub struct StreamSettings {
     pub epoch: String,
     /// Where those who ask for the past get it.
     pub history: Arc<dyn History>,
+    /// Of events below this one some are shed for clients that do not keep up and can be told;
+    /// the others come later.
+    pub shed_below: Priority,
     pub message_bytes_max: usize,
     pub subscriptions_max: usize,
     /// Messages beyond it are refused; who has as many again refused is closed.
@@ -72,6 +76,8 @@ pub struct StreamHandler {
     seen_seq: u64,
     taken: Ledger<Taken>,
     replays: Replays,
+    overflows: Overflows,
+    edge: Edge,
     checkpoints: Checkpoints,
     /// Seeded anew for each shard: tells clients apart when they are to come back.
     spread: RandomState,
@@ -121,6 +127,8 @@ impl StreamHandler {
             seen_seq: 0,
             taken: Ledger::default(),
             replays: Replays::default(),
+            overflows: Overflows::default(),
+            edge: Edge::default(),
             checkpoints: Checkpoints::default(),
             spread: RandomState::default(),
         }
@@ -246,6 +254,9 @@ impl StreamHandler {
         replies: &mut Replies,
     ) -> Result<Bytes, MessageError> {
         let Asked { subscription_id, filters, filter, from, r#ref } = asked;
+        if !self.overflows.has_room_for_change(slot) {
+            return Err(self.too_many_changes(subscription_id, r#ref));
+        }
         let known = self.client(slot).subscriptions.get(&subscription_id);
         let was_behind = self.replays.remove(slot, &subscription_id);
         let count = self.client(slot).subscriptions.len() + self.replays.count(slot);
@@ -268,7 +279,7 @@ impl StreamHandler {
         match position {
             Some(Ok(position)) => {
                 if let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) {
-                    self.index.unsubscribe(key);
+                    self.end_live(slot, key);
                 }
                 self.replays.start(slot, &subscription_id, filter, position);
                 replies.catch_up();
@@ -287,11 +298,44 @@ impl StreamHandler {
 
     /// Whatever comes from now on that matches goes to the connection.
     fn go_live(&mut self, slot: u32, subscription_id: &str, filter: Filter) {
-        if let Some(key) = self.client(slot).subscriptions.get(subscription_id) {
-            return self.index.replace(key, filter);
+        let Self { index, overflows, edge, .. } = self;
+        let known = self.clients[slot as usize].as_ref().expect("an open connection");
+        let key = match known.subscriptions.get(subscription_id) {
+            Some(key) if **index.filter(key) == filter => return,
+            Some(key) => {
+                overflows.note_end(slot, key, index.filter(key), *edge);
+                index.replace(key, filter);
+                key
+            }
+            None => {
+                let key = index.subscribe(slot, filter);
+                self.client(slot).subscriptions.insert(subscription_id.into(), key);
+                key
+            }
+        };
+        self.overflows.note_begin(slot, key, self.edge);
+    }
+
+    /// Nothing that comes from now on goes to the connection because of this subscription.
+    fn end_live(&mut self, slot: u32, key: SubscriptionKey) {
+        self.overflows.note_end(slot, key, self.index.filter(key), self.edge);
+        self.index.unsubscribe(key);
+    }
+
+    /// What ended subscriptions have matched is remembered until it is sent.
+    fn too_many_changes(
+        &self,
+        subscription_id: String,
+        r#ref: Option<serde_json::Value>,
+    ) -> MessageError {
+        self.stats.messages_rate_limited.add(1);
+        let message = "too many subscription changes while this connection is behind; read what \
+                       was sent, then try again";
+        MessageError {
+            subscription_id: Some(subscription_id),
+            r#ref,
+            ..MessageError::new(ErrorCode::RateLimited, message)
         }
-        let key = self.index.subscribe(slot, filter);
-        self.client(slot).subscriptions.insert(subscription_id.into(), key);
     }
 
     fn unsubscribe(
@@ -300,8 +344,11 @@ impl StreamHandler {
         subscription_id: String,
         r#ref: Option<serde_json::Value>,
     ) -> Result<Bytes, MessageError> {
+        if !self.overflows.has_room_for_change(slot) {
+            return Err(self.too_many_changes(subscription_id, r#ref));
+        }
         if let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) {
-            self.index.unsubscribe(key);
+            self.end_live(slot, key);
         } else if !self.replays.remove(slot, &subscription_id) {
             let message = "there is no subscription of this id on this connection";
             return Err(MessageError {
@@ -315,6 +362,35 @@ impl StreamHandler {
         let (subscription_id, r#ref) = (&subscription_id, r#ref.as_ref());
         let unsubscribed = ServerMessage::Unsubscribed { subscription_id, r#ref };
         Ok(unsubscribed.encode(self.encoding(slot)))
+    }
+
+    /// Reads what was asked for of the past.
+    fn replay(&mut self, slot: u32, step: &mut Step) -> Behind {
+        let encoding = self.encoding(slot);
+        let history = Arc::clone(&self.settings.history);
+        let mut live = Vec::new();
+        let behind =
+            self.replays.advance(slot, step, encoding, &*history, |replay| live.push(replay));
+        for Replay { subscription_id, filter, .. } in live {
+            self.go_live(slot, &subscription_id, filter);
+        }
+        behind
+    }
+
+    /// Reads what found no room on lanes of these priorities.
+    fn read_overflow(&mut self, slot: u32, priorities: Priorities, step: &mut Step) -> Behind {
+        let Some(Client { subscriptions }) = &self.clients[slot as usize] else {
+            return Behind::No;
+        };
+        let reading = Reading {
+            history: &*self.settings.history,
+            index: &self.index,
+            subscriptions,
+            edge: self.edge,
+            encoding: self.encodings[slot as usize],
+            stats: &self.stats,
+        };
+        self.overflows.advance(slot, priorities, step, &reading)
     }
 
     fn client(&mut self, slot: u32) -> &mut Client {
@@ -363,6 +439,7 @@ impl Handler for StreamHandler {
     fn closed(&mut self, key: Key) {
         let Some(client) = self.clients[key.slot as usize].take() else { return };
         self.checkpoints.forget(key.slot);
+        self.overflows.forget(key.slot, &self.stats);
         let count = (client.subscriptions.len() + self.replays.forget(key.slot)) as u64;
         client.subscriptions.into_keys().for_each(|key| self.index.unsubscribe(key));
         self.stats.subscriptions_removed.add(count);
@@ -375,8 +452,8 @@ impl Handler for StreamHandler {
         const SPREAD_MS: u64 = 5_000;
         let spread = self.spread.hash_one((key.slot, key.generation)) % SPREAD_MS;
         let retry_after_ms = close.code.invites_reconnect().then_some(SOONEST_MS + spread);
-        let behind = self.replays.position(key.slot);
-        let after = [after, behind].into_iter().flatten().fold(self.seen_seq, u64::min);
+        let (replayed, read) = (self.replays.position(key.slot), self.overflows.position(key.slot));
+        let after = [after, replayed, read].into_iter().flatten().fold(self.seen_seq, u64::min);
         let resume = Resume { epoch: &self.settings.epoch, after };
         Some(
             ServerMessage::closing(close.code, retry_after_ms, resume)
@@ -390,6 +467,22 @@ impl Handler for StreamHandler {
 
     fn hears_losses(&self, slot: u32) -> bool {
         self.extended.get(slot as usize).copied().unwrap_or(false)
+    }
+
+    fn kept(&self, slot: u32) -> Priorities {
+        match self.hears_losses(slot) {
+            true => Priorities::from_lowest(self.settings.shed_below),
+            false => Priorities::ALL,
+        }
+    }
+
+    fn overflow(&mut self, slot: u32, priority: Priority, seq: u64) -> bool {
+        self.overflows.begin(slot, priority, seq, &self.stats);
+        true
+    }
+
+    fn is_overflowing(&self, slot: u32, priority: Priority) -> bool {
+        self.overflows.is_active(slot, priority)
     }
 
     fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {
@@ -411,18 +504,22 @@ impl Handler for StreamHandler {
     }
 
     fn catch_up(&mut self, key: Key, step: &mut Step) -> Behind {
-        let encoding = self.encoding(key.slot);
-        let history = Arc::clone(&self.settings.history);
-        let mut live = Vec::new();
-        let behind =
-            self.replays.advance(key.slot, step, encoding, &*history, |replay| live.push(replay));
-        for Replay { subscription_id, filter, .. } in live {
-            self.go_live(key.slot, &subscription_id, filter);
+        const CRITICAL: Priorities = Priorities::only(Priority::Critical);
+        // What was asked for goes behind critical events and ahead of the others.
+        let critical = self.read_overflow(key.slot, CRITICAL, step);
+        if critical != Behind::No {
+            return critical;
         }
-        behind
+        let replays = self.replay(key.slot, step);
+        if replays == Behind::Lost {
+            return replays;
+        }
+        let others = self.read_overflow(key.slot, Priorities::ALL, step);
+        if replays == Behind::Yes { others.max(replays) } else { others }
     }
 
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {
+        self.edge.advance(event.event.priority, event.event.seq);
         self.index.matching(&event.event.attributes(), slots);
     }
 

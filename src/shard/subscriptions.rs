@@ -66,6 +66,16 @@ impl Subscriptions {
         Some(key)
     }
 
+    /// The keys of all.
+    pub fn keys(&self) -> impl Iterator<Item = SubscriptionKey> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(_, key) => (Some(*key), None),
+            Self::Many(all) => (None, Some(all.values().copied())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
     /// The keys of all, once.
     pub fn into_keys(self) -> impl Iterator<Item = SubscriptionKey> {
         let (one, many) = match self {

@@ -63,6 +63,10 @@ pub struct Shard<D, H> {
     pub(super) irreducible_bytes: usize,
     /// Connections that get more of the past.
     pub(super) behind: VecDeque<Key>,
+    /// Those for which there was nothing to do, because of how far events had come then.
+    pub(super) awaiting: Vec<Key>,
+    /// How far: up to this event, and whether all was delivered.
+    pub(super) awaited: (u64, bool),
     pub(super) step_items: Vec<(Lane, Item)>,
     pub(super) replayed: Replayed,
     /// Every event up to this one has come out of the inbox, or will.
@@ -102,6 +106,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             shed: Vec::new(),
             irreducible_bytes: 0,
             behind: VecDeque::new(),
+            awaiting: Vec::new(),
+            awaited: (0, false),
             step_items: Vec::new(),
             replayed: Replayed::default(),
             complete_to: 0,
@@ -155,6 +161,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let has_work = !self.dirty.is_empty()
             || !self.dirty_urgent.is_empty()
             || !self.behind.is_empty()
+            || self.can_go_on()
             || !self.refused.is_empty()
             || !self.links.inbox.is_empty()
             || self.links.inbox.is_forced();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alarmcast::base::clock::Clock;
+use alarmcast::event::Priority;
 use alarmcast::io::sim::{Faults, SimClient, SimDriver, SimListener, SimNet};
 use alarmcast::io::socket::{ListenOptions, listen};
 use alarmcast::io::{Driver, DriverConfig, EpollDriver, UringDriver, Waker};
@@ -325,6 +326,7 @@ fn stream_settings() -> StreamSettings {
         allowed_origins: Vec::new(),
         epoch: "test".to_owned(),
         history: WindowWriter::new(history::Limits::default()).window(),
+        shed_below: Priority::Critical,
         message_bytes_max: 64 * 1024,
         subscriptions_max: 4,
         message_rate: unlimited,

@@ -15,6 +15,7 @@ mod handlers;
 mod inbox;
 mod model;
 mod order;
+mod overflow;
 mod planted;
 mod planted_faults;
 mod random;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
-use alarmcast::event::Priority;
+use alarmcast::event::{Priorities, Priority};
 use alarmcast::protocol::{Encoded, Encoding};
 use alarmcast::queue::Loss;
-use alarmcast::shard::{Close, Handler, Message, Replies};
+use alarmcast::shard::{Behind, Close, Handler, Message, Replies, Step};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
 
@@ -162,6 +162,26 @@ impl<H: Handler> Handler for Planted<H> {
 
     fn hears_losses(&self, slot: u32) -> bool {
         self.inner.hears_losses(slot)
+    }
+
+    fn kept(&self, slot: u32) -> Priorities {
+        self.inner.kept(slot)
+    }
+
+    fn overflow(&mut self, slot: u32, priority: Priority, seq: u64) -> bool {
+        self.inner.overflow(slot, priority, seq)
+    }
+
+    fn is_overflowing(&self, slot: u32, priority: Priority) -> bool {
+        self.inner.is_overflowing(slot, priority)
+    }
+
+    fn catch_up(&mut self, key: Key, step: &mut Step) -> Behind {
+        self.inner.catch_up(key, step)
+    }
+
+    fn checkpoint(&mut self, key: Key, now: Instant, is_heartbeat: bool) -> Option<Bytes> {
+        self.inner.checkpoint(key, now, is_heartbeat)
     }
 
     fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {

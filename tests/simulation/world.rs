@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use alarmcast::base::clock::{Clock, Instant};
-use alarmcast::event::Publish;
+use alarmcast::event::{Priority, Publish};
 use alarmcast::io::sim::{Faults, SimDriver, SimListener, SimNet};
 use alarmcast::io::{Driver, DriverConfig, Waker};
 use alarmcast::protocol::Encoded;
@@ -36,6 +36,7 @@ pub struct Plan {
     pub message_rate: Rate,
     pub subscription_rate: Rate,
     pub history: history::Limits,
+    pub shed_below: Priority,
 }
 
 impl Plan {
@@ -48,6 +49,7 @@ impl Plan {
             message_rate: Rate::UNLIMITED,
             subscription_rate: Rate::UNLIMITED,
             history: history::Limits::default(),
+            shed_below: Priority::Critical,
         }
     }
 
@@ -64,6 +66,7 @@ impl Plan {
         let stream = StreamSettings {
             message_rate: self.message_rate,
             subscription_rate: self.subscription_rate,
+            shed_below: self.shed_below,
             ..stream_settings(history.window())
         };
         let net = SimNet::new(seed, faults);
@@ -139,6 +142,7 @@ fn stream_settings(history: Arc<Window>) -> StreamSettings {
         allowed_origins: Vec::new(),
         epoch: "sim".to_owned(),
         history,
+        shed_below: Priority::Critical,
         message_bytes_max: 16 * 1024,
         subscriptions_max: SUBSCRIPTIONS_MAX,
         message_rate: unlimited,
