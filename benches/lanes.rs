@@ -51,7 +51,8 @@ fn shed(criterion: &mut Criterion) {
         bencher.iter(|| {
             for _ in 0..FRAMES {
                 let bytes = black_box(FRAME_BYTES);
-                let _ = black_box(outbox.push_shedding(Lane::Low, id, bytes, LIMITS, KEPT, &mut shed));
+                let _ =
+                    black_box(outbox.push_shedding(Lane::Low, id, bytes, LIMITS, KEPT, &mut shed));
             }
             assert_eq!(shed.len(), FRAMES);
             shed.clear();

@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 pub use error::{ConfigError, Origin};
 pub use layers::{FILE_NAME, Flag, Sources};
 pub use model::{
-    Alertmanager, Config, Control, DriverChoice, Hub, Limits, Log, LogFormat, ProxyProtocol, ShedBelow,
-    Server, Session, SeverityName, Stream, Webhooks,
+    Alertmanager, Config, Control, DriverChoice, Hub, Limits, Log, LogFormat, ProxyProtocol,
+    Server, Session, SeverityName, ShedBelow, Stream, Webhooks,
 };
 
 /// A configuration together with the origin of each value that is not a default.

@@ -131,7 +131,10 @@ fn what_history_has_passed_closes_with_the_position_and_resuming_there_says_so()
     }));
     world.settle(&mut [&mut back]);
     let subscribed = last(&back, "subscribed");
-    assert_eq!((&subscribed["resumed"], &subscribed["reason"]), (&json!(false), &json!("history_expired")));
+    assert_eq!(
+        (&subscribed["resumed"], &subscribed["reason"]),
+        (&json!(false), &json!("history_expired"))
+    );
     end(world, &mut [&mut back, &mut slow]);
 }
 

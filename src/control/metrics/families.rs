@@ -63,16 +63,10 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn shed(&mut self) {
-        let shed = Priority::ALL.map(|priority| {
-            let count = self.sum(|cells| &cells.events_shed[priority.index()]);
-            ([("priority", priority.as_str())], count)
-        });
-        let samples: Vec<(&[Label<'_>], u64)> =
-            shed.iter().map(|(labels, value)| (&labels[..], *value)).collect();
-        self.text.counters(
+        self.by_priority(
             "alarmcast_events_shed_total",
             "Events dropped for connections that did not keep up, each told to its client.",
-            &samples,
+            |cells| &cells.events_shed,
         );
         self.counter(
             "alarmcast_backlog_budget_exceeded_total",
@@ -84,8 +78,18 @@ impl Writer<'_> {
     fn replays(&mut self) {
         self.counter(
             "alarmcast_events_replayed_total",
-            "Events of the past sent to connections that asked for them.",
+            "Events read from the past for connections that asked for them or whose lanes were full.",
             |cells| &cells.events_replayed,
+        );
+        self.by_priority(
+            "alarmcast_overflows_total",
+            "Lanes that were full and from then on were read from the past, by priority.",
+            |cells| &cells.overflows,
+        );
+        self.gauge(
+            "alarmcast_overflows_active",
+            "Lanes that are read from the past because they were full.",
+            |cells| &cells.overflows_active,
         );
         let done = self.sum(|cells| &cells.catch_ups_done);
         let lost = self.sum(|cells| &cells.catch_ups_lost);
@@ -94,6 +98,16 @@ impl Writer<'_> {
             "Connections that caught up with the past, or were passed by it, by outcome.",
             &[(&[("outcome", "caught_up")], done), (&[("outcome", "history_expired")], lost)],
         );
+    }
+
+    fn by_priority(&mut self, name: &str, help: &str, cells_of: fn(&Cells) -> &[Cell; 4]) {
+        let counts = Priority::ALL.map(|priority| {
+            let count = self.sum(|cells| &cells_of(cells)[priority.index()]);
+            ([("priority", priority.as_str())], count)
+        });
+        let samples: Vec<(&[Label<'_>], u64)> =
+            counts.iter().map(|(labels, value)| (&labels[..], *value)).collect();
+        self.text.counters(name, help, &samples);
     }
 
     fn sum(&self, cell: impl Fn(&Cells) -> &Cell) -> u64 {
