@@ -131,12 +131,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// An event found no room where nothing may be shed for it.
     fn overflow(&mut self, key: Key, event: &Event, now: Instant) {
-        if self.handler.overflow(key.slot, event.priority, event.seq) {
-            self.mark_dirty(key);
-            self.mark_behind(key);
-        } else {
-            self.close_slow(key, now);
+        if !self.handler.overflow(key.slot, event.priority, event.seq) {
+            return self.close_slow(key, now);
         }
+        let Self { connections, pools, .. } = self;
+        // An event may be larger than all that may wait.
+        let empty = connections.get_mut(key).and_then(|it| it.backlog.take_empty());
+        empty.into_iter().for_each(|outbox| pools.put_outbox(outbox));
+        self.mark_dirty(key);
+        self.mark_behind(key);
     }
 
     /// Notes what was just shed in the connection's loss record, and releases it.
