@@ -17,7 +17,8 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Admission, Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
+    Admission, Handle, HandshakeLimits, Inbox, Intake, Links, Settings, Shard, StreamHandler,
+    StreamSettings,
 };
 use alarmcast::stream::history::{self, WindowWriter};
 use alarmcast::ws;
@@ -111,6 +112,7 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
         sockets_max: 2000,
         connections_max: 2000,
         admission: Admission::default(),
+        handshakes: HandshakeLimits::UNLIMITED,
         accepts: 16,
         outbox: Limits { messages_max: 1000, bytes_max: 4 << 20 },
         send_bytes_max: 32 * 1024,

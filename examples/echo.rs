@@ -22,7 +22,8 @@ use alarmcast::queue;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Admission, Close, Handler, Inbox, Intake, Links, Message, Replies, Settings, Shard,
+    Admission, Close, Handler, HandshakeLimits, Inbox, Intake, Links, Message, Replies, Settings,
+    Shard,
 };
 use alarmcast::ws;
 use alarmcast::ws::frame::{BINARY, TEXT, frame};
@@ -106,6 +107,7 @@ fn settings(config: &DriverConfig, stats: Arc<ShardStats>) -> Settings {
     let minute = Duration::from_secs(60);
     Settings {
         admission: Admission::default(),
+        handshakes: HandshakeLimits::UNLIMITED,
         sockets_max: config.sockets_max,
         connections_max: config.sockets_max as usize - 64,
         accepts: config.accepts as u32,

@@ -126,6 +126,21 @@ pub const KEYS: &[Key] = &[
         "New connections from one IPv4 address or IPv6 /64 at once.",
     ),
     key(
+        "limits.handshakes_per_shard_max",
+        integer(1, 10_000_000),
+        "Connections between their accept and the end of their handshake, for each shard; others get 503.",
+    ),
+    key(
+        "limits.handshakes_per_shard_per_second",
+        integer(0, 1_000_000),
+        "New connections of each shard, on average; others get 503. 0 is no limit.",
+    ),
+    key(
+        "limits.handshakes_per_shard_burst",
+        integer(1, 1_000_000),
+        "New connections of each shard at once.",
+    ),
+    key(
         "limits.listen_backlog",
         integer(1, 65_535),
         "Connections that the kernel holds before a shard accepts them; net.core.somaxconn caps it.",

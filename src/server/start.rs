@@ -30,8 +30,8 @@ use crate::session::Timing;
 use crate::session::rate::Rate;
 use crate::shard::stats::ShardStats;
 use crate::shard::{
-    AddressLimits, AddressQuota, Admission, Handle, Inbox, Intake, Links, Settings, Shard,
-    StreamHandler, StreamSettings,
+    AddressLimits, AddressQuota, Admission, Handle, HandshakeLimits, Inbox, Intake, Links,
+    Settings, Shard, StreamHandler, StreamSettings,
 };
 use crate::stream::history;
 use crate::ws;
@@ -341,6 +341,13 @@ fn shard_settings(
         sockets_max: driver.sockets_max,
         connections_max: limits.connections_max,
         admission: admission(config),
+        handshakes: HandshakeLimits {
+            pending_max: limits.handshakes_per_shard_max,
+            rate: Rate {
+                per_second: limits.handshakes_per_shard_per_second,
+                burst: limits.handshakes_per_shard_burst,
+            },
+        },
         accepts: driver.accepts as u32,
         outbox: queue::Limits {
             messages_max: limits.outbox_messages_max,

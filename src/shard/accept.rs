@@ -12,7 +12,7 @@ use crate::base::logged::Seldom;
 use crate::base::slab::Key;
 use crate::io::errno::Failure;
 use crate::io::{Driver, Kind, Op, Outcome, Socket};
-use crate::shard::connection::Connection;
+use crate::shard::connection::{Connection, Standing};
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 use crate::ws::Refusal;
@@ -101,9 +101,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if claimed.is_err() && !self.may_tell_more() {
             return self.turn_away(socket);
         }
-        let is_refused = is_full || claimed.is_err();
+        let is_let_in = !is_full && claimed.is_ok() && !self.drain.is_draining();
+        let handshake = if is_let_in { self.claim_handshake(now) } else { Ok(()) };
+        let is_refused = is_full || claimed.is_err() || handshake.is_err();
+        let standing = match is_refused {
+            true => Standing::Refused,
+            false if is_let_in => Standing::Shaking,
+            false => Standing::LetIn,
+        };
         let session = self.session_of(&peer, now);
-        let connection = Connection { is_refused, ..Connection::new(socket, session, peer, now) };
+        let connection = Connection { standing, ..Connection::new(socket, session, peer, now) };
         let key = match self.connections.insert(connection) {
             Ok(key) => key,
             Err(connection) => {
@@ -114,6 +121,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         };
         self.links.stats.sockets_active.add(1);
         self.links.stats.sockets_refused.add(u64::from(is_refused));
+        self.links.stats.handshakes_pending.add(u64::from(standing == Standing::Shaking));
         self.start_receiving(key);
         if self.drain.is_draining() {
             self.refuse(key, "the server is shutting down; try again later", now);
@@ -126,6 +134,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             );
         } else if let Err(refusal) = claimed {
             self.answer_refusal(key, &refusal, now);
+        } else if let Err(reason) = handshake {
+            self.refuse(key, reason, now);
         } else {
             self.schedule(key);
         }
@@ -166,6 +176,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Ends a connection that is not open yet with an HTTP answer.
     pub(super) fn answer_refusal(&mut self, key: Key, refusal: &Refusal, now: Instant) {
         self.links.stats.handshakes_refused.add(1);
+        let retry_after_secs = refusal.retry_after_secs.map(|secs| self.spread_secs(key, secs));
+        let refusal = Refusal { retry_after_secs, ..*refusal };
         self.queue_control(key, Bytes::from(refusal.response()));
         self.end_after_flush(key, now);
     }

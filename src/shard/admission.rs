@@ -11,6 +11,7 @@ use crate::base::slab::Key;
 use crate::io::Driver;
 use crate::session::Session;
 use crate::shard::addresses::{AddressLimits, AtLimit, ClientAddress};
+use crate::shard::connection::Standing;
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 use crate::ws::{Refusal, Request};
@@ -150,7 +151,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         debug_assert!(!connection.peer.is_counted, "a proxy has no place");
         connection.peer = peer;
         let Err(refusal) = claimed else { return true };
-        connection.is_refused = true;
+        self.release_handshake(key);
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        connection.standing = Standing::Refused;
         let is_told = self.may_tell_more();
         self.links.stats.sockets_refused.add(1);
         if is_told {

@@ -10,7 +10,7 @@ use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
 use crate::protocol::CloseCode;
 use crate::session::Timeout;
-use crate::shard::connection::Ending;
+use crate::shard::connection::{Ending, Standing};
 use crate::shard::handler::{Close, Handler};
 use crate::shard::turn::Shard;
 use crate::ws::Refusal;
@@ -164,12 +164,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if let Outcome::Failed { error, .. } = outcome {
             tracing::error!(%error, "closing a socket failed");
         }
+        self.release_handshake(key);
         if let Some(connection) = self.connections.remove(key) {
             self.wheel.remove(key.slot);
             debug_assert!(connection.ending == Ending::Closing && connection.backlog.is_nothing());
             self.settings.admission.release(&connection.peer);
             self.links.stats.sockets_active.sub(1);
-            self.links.stats.sockets_refused.sub(u64::from(connection.is_refused));
+            let is_refused = connection.standing == Standing::Refused;
+            self.links.stats.sockets_refused.sub(u64::from(is_refused));
         }
     }
 

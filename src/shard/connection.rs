@@ -38,8 +38,7 @@ pub(super) struct Connection {
     pub is_open: bool,
     /// The answer to the handshake and the first words after it are on their way.
     pub is_greeted: bool,
-    /// Held only until it has been told that there is no room.
-    pub is_refused: bool,
+    pub standing: Standing,
     /// In the list of those to be flushed.
     pub is_dirty: bool,
     /// In the list of those to be flushed first.
@@ -55,6 +54,16 @@ pub(super) struct Connection {
 
 /// Every connection has its own, idle or not.
 const _: () = assert!(size_of::<Connection>() <= 128);
+
+/// What a connection counts as when others ask for admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Among the handshakes that the shard works on.
+    Shaking,
+    LetIn,
+    /// Held only until it has been told that there is no room.
+    Refused,
+}
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +107,7 @@ impl Connection {
             is_awaiting: false,
             is_open: false,
             is_greeted: false,
-            is_refused: false,
+            standing: Standing::LetIn,
             is_dirty: false,
             is_dirty_urgent: false,
             is_receiving: false,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::io::{Driver, Kind};
 use crate::queue::Outbox;
-use crate::shard::connection::{Ending, InFlight};
+use crate::shard::connection::{Ending, InFlight, Standing};
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 
@@ -19,7 +19,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let mut counted = 0_u64;
         let (mut open, mut refused, mut waiting_bytes) = (0_u64, 0_u64, 0_u64);
         let (mut references, mut dirty, mut urgent, mut partial_bytes) = (0, 0, 0, 0);
-        let mut gathered = HashSet::new();
+        let (mut gathered, mut handshakes) = (HashSet::new(), 0);
         for key in self.connections.keys() {
             let connection = self.connections.get(key).expect("a key of the slab");
             let in_flight = connection.in_flight.ids();
@@ -42,7 +42,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             counted += u64::from(connection.peer.is_counted);
             open += u64::from(connection.is_open);
-            refused += u64::from(connection.is_refused);
+            refused += u64::from(connection.standing == Standing::Refused);
+            handshakes += u64::from(connection.standing == Standing::Shaking);
             waiting_bytes += backlog.bytes() as u64;
             references += backlog.messages();
             partial_bytes += connection.session.stored_bytes();
@@ -59,6 +60,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         assert_eq!(stats.outbox_bytes.get(), waiting_bytes);
         assert_eq!(stats.sockets_active.get(), self.connections.len() as u64);
         assert_eq!(stats.sockets_refused.get(), refused);
+        assert_eq!(stats.handshakes_pending.get(), handshakes);
         assert_eq!(stats.connections_active.get(), open);
         assert_eq!(stats.connections_opened.get() - stats.connections_closed.get(), open);
         let subscriptions = stats.subscriptions_added.get() - stats.subscriptions_removed.get();

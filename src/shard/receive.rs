@@ -215,6 +215,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.session.open(now, &self.settings.timing);
         connection.is_open = true;
+        self.release_handshake(key);
         self.links.stats.connections_opened.add(1);
         self.links.stats.connections_active.add(1);
         self.schedule(key);

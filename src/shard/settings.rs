@@ -4,6 +4,7 @@ use crate::queue;
 use crate::session::Timing;
 use crate::session::rate::Rate;
 use crate::shard::admission::Admission;
+use crate::shard::handshakes::HandshakeLimits;
 use crate::shard::stats::ShardStats;
 use crate::ws;
 
@@ -15,6 +16,7 @@ pub struct Settings {
     /// Connections that all shards together may hold.
     pub connections_max: usize,
     pub admission: Admission,
+    pub handshakes: HandshakeLimits,
     /// Accepts that are kept outstanding.
     pub accepts: u32,
     pub outbox: queue::Limits,
@@ -25,7 +27,7 @@ pub struct Settings {
     pub message: ws::Limits,
     pub intake: Intake,
     pub timing: Timing,
-    /// Retry-After of a refused connection.
+    /// Retry-After of a refused connection, on average.
     pub retry_after_secs: u32,
     /// Deliveries in one turn before the flush gets its chance.
     pub turn_deliveries_max: usize,

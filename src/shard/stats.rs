@@ -81,6 +81,11 @@ pub struct Cells {
     /// Handshakes refused with an HTTP status.
     pub handshakes_refused: Cell,
     pub handshakes_timed_out: Cell,
+    /// Gauge: handshakes that the shard works on.
+    pub handshakes_pending: Cell,
+    /// Sockets refused because it works on too many, or begins too many in a second.
+    pub handshakes_too_many: Cell,
+    pub handshakes_too_fast: Cell,
     /// Sockets refused because all slots were taken.
     pub connections_refused: Cell,
     /// Of one address, above what it may hold.

@@ -17,6 +17,7 @@ use crate::shard::catch_up::{Item, Replayed};
 use crate::shard::connection::Connection;
 use crate::shard::drain::Drain;
 use crate::shard::handler::{Handler, Replies};
+use crate::shard::handshakes::Handshakes;
 use crate::shard::inbox::Inbox;
 use crate::shard::intake::Received;
 use crate::shard::pools::Pools;
@@ -42,6 +43,7 @@ pub struct Shard<D, H> {
     pub(super) links: Links,
     pub(super) connections: Slab<Connection>,
     pub(super) accepts: Accepts,
+    pub(super) handshakes: Handshakes,
     pub(super) arena: Arena,
     pub(super) wheel: Wheel,
     pub(super) absence: Absence,
@@ -90,6 +92,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             handler,
             connections: Slab::with_capacity_max(settings.sockets_max),
             accepts: Accepts::new(settings.accepts),
+            handshakes: Handshakes::default(),
             arena: Arena::new(),
             wheel: Wheel::new(now),
             absence: Absence::new(now),

@@ -16,7 +16,8 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Admission, Handle, Inbox, Intake, Links, Settings, Shard, StreamHandler, StreamSettings,
+    Admission, Handle, HandshakeLimits, Inbox, Intake, Links, Settings, Shard, StreamHandler,
+    StreamSettings,
 };
 use alarmcast::stream::history::{self, WindowWriter};
 use alarmcast::stream::{Sequenced, Sequencer};
@@ -300,6 +301,7 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
         send_bytes_max: 8 * 1024,
         message: ws::Limits::default(),
         admission: Admission::default(),
+        handshakes: HandshakeLimits::UNLIMITED,
         intake: Intake::UNLIMITED,
         timing: Timing {
             handshake: long,

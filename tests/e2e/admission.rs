@@ -1,8 +1,10 @@
-//! Limits by address: one address cannot take what is others', on all shards together.
+//! Limits by address, on all shards together, and of handshakes, for each shard.
 
 use std::io::Read;
 
-use crate::support::{Raw, Server, UPGRADE, eventually};
+use serde_json::json;
+
+use crate::support::{Raw, Server, UPGRADE, events, eventually};
 
 const GREEDY: [u8; 4] = [127, 0, 0, 2];
 const OTHER: [u8; 4] = [127, 0, 0, 3];
@@ -120,4 +122,57 @@ fn a_flood_from_one_address_is_turned_away_while_others_connect() {
     }
     drop(flood);
     server.await_metric("alarmcast_shard_sockets", 2.0);
+}
+
+#[test]
+fn handshakes_beyond_what_a_shard_works_on_are_refused_and_who_is_open_is_served() {
+    const KNOCKING: usize = 12;
+    let server = Server::with(&["limits.handshakes_per_shard_max=2"]);
+    let mut open = server.subscriber(&json!({}));
+    let mut silent: Vec<Raw> = (0..KNOCKING).map(|_| Raw::connect(server.stream_addr())).collect();
+    // Nobody has said anything: who has an answer was refused.
+    let has_answer = |raw: &Raw| {
+        raw.stream().set_nonblocking(true).expect("a socket option");
+        let is_there = raw.stream().peek(&mut [0]).is_ok();
+        raw.stream().set_nonblocking(false).expect("a socket option");
+        is_there
+    };
+    let let_in = eventually("each shard works on two at most, and the others are told", || {
+        let pending = server.metrics().sum("alarmcast_handshakes_pending") as usize;
+        let told = silent.iter().filter(|raw| has_answer(raw)).count();
+        (pending + told == KNOCKING).then_some(pending)
+    });
+    assert!((2..=4).contains(&let_in), "{let_in}");
+    assert_eq!(refused(&server, "handshakes_pending"), (KNOCKING - let_in) as f64);
+    let seq = server.publish(&events::system("meanwhile")).seq;
+    assert_eq!(open.expect_event()["seq"], seq);
+    for raw in &mut silent {
+        let is_refused = has_answer(raw);
+        if !is_refused {
+            raw.write(UPGRADE.as_bytes());
+        }
+        let (status, head) = raw.answer();
+        assert_eq!(status, if is_refused { 503 } else { 101 }, "{head}");
+        assert!(!is_refused || head.contains("\r\nRetry-After: "), "{head}");
+    }
+    server.await_metric("alarmcast_handshakes_pending", 0.0);
+}
+
+#[test]
+fn handshakes_beyond_a_shards_rate_are_refused_and_soon_pass() {
+    let settings =
+        ["limits.handshakes_per_shard_per_second=1", "limits.handshakes_per_shard_burst=2"];
+    let server = Server::with(&settings);
+    let mut refused = 0;
+    for _ in 0..8 {
+        let mut raw = Raw::connect(server.stream_addr());
+        raw.write(UPGRADE.as_bytes());
+        refused += usize::from(raw.answer().0 == 503);
+    }
+    assert!(refused > 0, "more than two shards take at once");
+    eventually("the next one passes", || {
+        let mut raw = Raw::connect(server.stream_addr());
+        raw.write(UPGRADE.as_bytes());
+        (raw.answer().0 == 101).then_some(())
+    });
 }

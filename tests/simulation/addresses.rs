@@ -74,7 +74,7 @@ fn an_address_at_its_limit_gets_429_at_once_and_others_connect() {
     // Refused before it has said anything.
     let mut third = world.connect_from("192.0.2.1");
     assert_eq!(status(&mut world, &mut third), Some(429));
-    assert!(third.head.as_deref().is_some_and(|head| head.contains("Retry-After: 5\r\n")));
+    assert!(third.head.as_deref().is_some_and(|head| head.contains("Retry-After: ")));
     assert!(third.body.starts_with(r#"{"code":"TOO_MANY_REQUESTS","#), "{}", third.body);
     let mut other = knock_from(&world, "192.0.2.2");
     assert_eq!(status(&mut world, &mut other), Some(101));

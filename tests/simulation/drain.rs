@@ -58,7 +58,7 @@ fn handshakes_under_way_and_connections_that_come_late_get_503() {
     for client in [&mut shaking, &mut late] {
         assert_eq!(client.status(), Some(503));
         let head = client.head.as_deref().expect("an answer");
-        assert!(head.contains("Retry-After: 5\r\n"), "{head}");
+        assert!(head.contains("Retry-After: "), "{head}");
         assert!(client.body.contains("shutting down"), "{}", client.body);
     }
     assert!(world.is_running);

@@ -17,10 +17,12 @@ const QUANTILES: &[f64] = &[0.5, 0.9, 0.99, 0.999, 1.0];
 type CellOf = fn(&Cells) -> &Cell;
 
 /// Why connections end otherwise than they should, as a label and the cell that counts it.
-const CONNECTION_ERRORS: [(&str, CellOf); 22] = [
+const CONNECTION_ERRORS: [(&str, CellOf); 24] = [
     ("handshake_refused", |cells| &cells.handshakes_refused),
     ("handshake_timeout", |cells| &cells.handshakes_timed_out),
     ("too_many_connections", |cells| &cells.connections_refused),
+    ("handshakes_pending", |cells| &cells.handshakes_too_many),
+    ("handshake_rate", |cells| &cells.handshakes_too_fast),
     ("address_connections", |cells| &cells.addresses_full),
     ("address_rate", |cells| &cells.addresses_too_fast),
     ("origin_foreign", |cells| &cells.origins_foreign),
@@ -128,6 +130,11 @@ impl Writer<'_> {
         self.gauge("websocket_active_connections", "Connections after their handshake.", |cells| {
             &cells.connections_active
         });
+        self.gauge(
+            "alarmcast_handshakes_pending",
+            "Connections between their accept and the end of their handshake.",
+            |cells| &cells.handshakes_pending,
+        );
         // A gauge, because a counter's name would have to end in _total.
         self.gauge("websocket_total_connections", "Connections opened since the start.", |cells| {
             &cells.connections_opened
