@@ -30,6 +30,7 @@ use alarmcast::ws::frame::{BINARY, TEXT, frame};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
 use clap::Parser;
+use uuid::Uuid;
 
 /// Sends every WebSocket message back.
 #[derive(Parser)]
@@ -49,7 +50,7 @@ impl Handler for Echo {
         Ok(None)
     }
 
-    fn opened(&mut self, _key: Key, _now: Instant, _replies: &mut Replies) {}
+    fn opened(&mut self, _key: Key, _id: Uuid, _now: Instant, _replies: &mut Replies) {}
 
     fn message(&mut self, _key: Key, message: Message<'_>, _now: Instant, replies: &mut Replies) {
         let echoed = match message {

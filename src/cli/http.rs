@@ -125,6 +125,15 @@ impl Api {
         self.reply(sent.map_err(|error| self.explain(&error))?)
     }
 
+    /// Asks for the end of what is at a path.
+    ///
+    /// # Errors
+    /// When no server answers, or not whole.
+    pub fn delete(&self, path: &str) -> Result<Reply, Failure> {
+        let sent = self.agent.delete(format!("{}{path}", self.base)).call();
+        self.reply(sent.map_err(|error| self.explain(&error))?)
+    }
+
     fn reply(&self, mut response: Response<ureq::Body>) -> Result<Reply, Failure> {
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = body.map_err(|error| self.explain(&error))?;

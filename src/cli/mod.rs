@@ -4,6 +4,7 @@
 
 mod chance;
 mod config;
+mod connections;
 mod demo;
 mod drain;
 mod failure;
@@ -43,6 +44,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Ask a running server for its orderly end
     Drain(drain::Arguments),
+    /// See who is connected, and close connections
+    Connections(connections::Arguments),
     /// Print or check the configuration
     Config(config::Arguments),
 }
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Drain(arguments) => drain::run(&arguments),
+        Command::Connections(arguments) => connections::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     };
     match outcome {

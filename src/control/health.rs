@@ -1,11 +1,10 @@
 //! Whether the server lives, and whether it can take traffic now.
 //!
 //! `/health/live` answers as long as the process does. `/health/ready` is 200 only while
-//! the server serves and each of its shards answers; 503 with the reason otherwise, from
+//! the server serves and none of its shards is stalled; 503 with the reason otherwise, from
 //! the first moment of a drain on. `/health` is the same with some figures.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract;
@@ -16,22 +15,19 @@ use super::answer::json;
 use super::{Context, State};
 use crate::base::lifecycle::Stage;
 
-/// A shard that has not turned for so long is stuck.
-const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
-
 pub(super) async fn live() -> Json<Value> {
     Json(object!({ "status": "alive" }))
 }
 
 pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
-    match not_ready(&state).await {
+    match not_ready(&state) {
         None => json(200, &object!({ "status": "ready" })),
         Some(reason) => json(503, &object!({ "status": "not ready", "reason": reason })),
     }
 }
 
 pub(super) async fn summary(extract::State(state): extract::State<Arc<State>>) -> Response {
-    let reason = not_ready(&state).await;
+    let reason = not_ready(&state);
     let context = &state.context;
     let connections: u64 =
         context.shards.iter().map(|shard| shard.stats().connections_active.get()).sum();
@@ -52,7 +48,7 @@ pub(super) async fn summary(extract::State(state): extract::State<Arc<State>>) -
     json(status, &body)
 }
 
-async fn not_ready(state: &State) -> Option<String> {
+fn not_ready(state: &State) -> Option<String> {
     let context = &state.context;
     match context.lifecycle.stage() {
         Stage::Starting => return Some("the server is starting".into()),
@@ -60,9 +56,8 @@ async fn not_ready(state: &State) -> Option<String> {
         Stage::Stopped => return Some("the server has stopped".into()),
         Stage::Serving => {}
     }
-    let answered = state.histograms.refresh(&context.shards, SHARD_TIMEOUT).await;
-    let stuck = answered.iter().position(|answered| !answered)?;
-    Some(format!("shard {stuck} does not answer"))
+    let stalled = state.watchdog.stalled()?;
+    Some(format!("shard {stalled} is stalled: its thread does not turn"))
 }
 
 pub(super) fn stage_name(context: &Context) -> &'static str {

@@ -6,6 +6,8 @@
 //! | `POST /api/v1/events` | one event, an array, or one event a line; see [`events`] |
 //! | `GET /api/v1/events` | a page of the past; see [`history`] |
 //! | `POST /api/v1/drain`, `GET /api/v1/drain` | begins the orderly end; see [`drain`] |
+//! | `GET /api/v1/connections` | a page of connections; see [`listing`] |
+//! | `GET`, `DELETE /api/v1/connections/{session_id}` | one connection, or its end |
 //! | `POST /api/v1/webhooks/alertmanager` | notifications of Prometheus Alertmanager; see [`webhooks`] |
 //! | `GET /health`, `/health/live`, `/health/ready` | see [`health`] |
 //! | `GET /metrics` | Prometheus text format; see [`metrics`] |
@@ -23,8 +25,10 @@ pub mod drain;
 pub mod events;
 pub mod health;
 pub mod history;
+pub mod listing;
 pub mod metrics;
 mod split;
+mod watchdog;
 pub mod webhooks;
 
 use std::future::Future;
@@ -47,6 +51,7 @@ use crate::stream::history::History;
 use answer::Refusal;
 use body::BodyBudget;
 use metrics::HistogramCache;
+use watchdog::Watchdog;
 
 pub use split::Nesting;
 
@@ -76,6 +81,7 @@ struct State {
     context: Context,
     bodies: BodyBudget,
     histograms: HistogramCache,
+    watchdog: Watchdog,
     /// Lines of the log about alerts that were refused, and that were left out.
     refused_alerts: Seldom,
     truncated_alerts: Seldom,
@@ -92,23 +98,32 @@ pub async fn serve(
     context: Context,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    connections::serve(listener, router(context), shutdown).await;
+    let state = state(context);
+    let watched = Arc::clone(&state);
+    let watching = tokio::spawn(async move { watched.watchdog.watch(&watched.context).await });
+    connections::serve(listener, routes(state), shutdown).await;
+    watching.abort();
     Ok(())
 }
 
-/// All routes, for [`serve`] and for tests without sockets.
-pub fn router(context: Context) -> Router {
-    let state = Arc::new(State {
+fn state(context: Context) -> Arc<State> {
+    Arc::new(State {
         histograms: HistogramCache::new(context.shards.len()),
         bodies: BodyBudget::new(),
+        watchdog: Watchdog::new(context.shards.len()),
         refused_alerts: Seldom::default(),
         truncated_alerts: Seldom::default(),
         context,
-    });
+    })
+}
+
+fn routes(state: Arc<State>) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/api/v1/events", post(events::publish).get(history::read))
         .route("/api/v1/drain", post(drain::begin).get(drain::progress))
+        .route("/api/v1/connections", get(listing::page))
+        .route("/api/v1/connections/{session_id}", get(listing::show).delete(listing::close))
         .route("/api/v1/webhooks/alertmanager", post(webhooks::alertmanager::receive))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))
@@ -128,6 +143,9 @@ async fn index() -> axum::Json<serde_json::Value> {
             "GET /api/v1/events",
             "POST /api/v1/drain",
             "GET /api/v1/drain",
+            "GET /api/v1/connections",
+            "GET /api/v1/connections/{session_id}",
+            "DELETE /api/v1/connections/{session_id}",
             "POST /api/v1/webhooks/alertmanager",
             "GET /health",
             "GET /health/live",

@@ -21,6 +21,10 @@ impl Glob {
         Ok(Self(text.into()))
     }
 
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Takes at most as many steps as the pattern's length times the value's:
     /// only the last `*` is ever extended.
     pub fn matches(&self, value: &str) -> bool {

@@ -19,6 +19,7 @@ mod spec;
 mod table;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use compile::{Filter, FilterError};
 pub use index::{Index, SubscriptionKey};

@@ -65,6 +65,10 @@ impl Regex {
         }
     }
 
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     pub fn matches(&self, value: &str) -> bool {
         self.program.is_match(value)
     }

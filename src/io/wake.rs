@@ -43,6 +43,11 @@ impl Waker {
     pub fn unpark(&self) {
         self.shared.flag.unpark();
     }
+
+    /// Whether the shard waits and nobody has woken it: it has nothing to do.
+    pub fn is_parked(&self) -> bool {
+        self.shared.flag.is_parked()
+    }
 }
 
 impl fmt::Debug for Waker {
@@ -76,6 +81,10 @@ mod flag {
 
         pub fn unpark(&self) {
             self.0.store(false, Ordering::Relaxed);
+        }
+
+        pub fn is_parked(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
         }
 
         /// True for exactly one caller of each park.

@@ -136,6 +136,15 @@ impl Backlog {
         };
         one.into_iter().chain(self.outbox().into_iter().flat_map(Outbox::iter))
     }
+
+    /// The same with lanes and sizes.
+    pub fn entries(&self) -> impl Iterator<Item = (Lane, FrameId, usize)> + '_ {
+        let one = match self {
+            Self::One(Waiting { lane, id, bytes }) => Some((*lane, *id, *bytes as usize)),
+            Self::Nothing | Self::Many(_) => None,
+        };
+        one.into_iter().chain(self.outbox().into_iter().flat_map(Outbox::entries))
+    }
 }
 
 #[cfg(test)]

@@ -20,17 +20,26 @@ pub enum Lane {
     Low = 4,
 }
 
-const LANES: usize = 5;
-
-const LANES_IN_ORDER: [Lane; LANES] =
-    [Lane::Control, Lane::Critical, Lane::High, Lane::Normal, Lane::Low];
-
 impl Lane {
+    pub const ALL: [Self; 5] = [Self::Control, Self::Critical, Self::High, Self::Normal, Self::Low];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+
     /// The next higher one.
     pub fn above(self) -> Option<Self> {
-        (self as usize).checked_sub(1).map(|above| LANES_IN_ORDER[above])
+        (self as usize).checked_sub(1).map(|above| Self::ALL[above])
     }
 }
+
+const LANES: usize = Lane::ALL.len();
 
 impl From<Priority> for Lane {
     fn from(priority: Priority) -> Self {
@@ -214,10 +223,18 @@ impl Outbox {
         self.lanes.iter().flatten().map(|&(id, _)| id)
     }
 
+    /// The same with lanes and sizes.
+    pub fn entries(&self) -> impl Iterator<Item = (Lane, FrameId, usize)> + '_ {
+        let lanes = Lane::ALL.into_iter().zip(&self.lanes);
+        lanes.flat_map(|(lane, queued)| {
+            queued.iter().map(move |&(id, bytes)| (lane, id, bytes as usize))
+        })
+    }
+
     /// The lowest lane that is empty together with all above it.
     pub fn idle_down_to(&self) -> Option<Lane> {
         let idle = self.lanes.iter().take_while(|lane| lane.is_empty()).count();
-        idle.checked_sub(1).map(|last| LANES_IN_ORDER[last])
+        idle.checked_sub(1).map(|last| Lane::ALL[last])
     }
 
     /// Whether something waits above the lanes of normal and low events.

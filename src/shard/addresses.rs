@@ -172,6 +172,11 @@ impl ClientAddress {
         Ipv6Addr::from(self.0).to_canonical()
     }
 
+    /// Its place in the order of addresses.
+    pub(super) fn rank(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
     /// What is counted together.
     fn prefix(self) -> [u8; 16] {
         const SUBSCRIBER_BYTES: usize = 8;

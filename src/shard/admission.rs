@@ -13,6 +13,7 @@ use crate::session::Session;
 use crate::shard::addresses::{AddressLimits, AtLimit, ClientAddress};
 use crate::shard::connection::Standing;
 use crate::shard::handler::Handler;
+use crate::shard::proxies::Via;
 use crate::shard::turn::Shard;
 use crate::ws::{Refusal, Request};
 
@@ -31,16 +32,22 @@ pub struct Admission {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
     pub address: ClientAddress,
-    /// The address is a trusted proxy's: who is behind it may still be told.
-    pub is_proxy: bool,
     /// Holds one of its address's places.
     pub is_counted: bool,
+    pub via: Via,
+}
+
+impl Peer {
+    /// The address is a trusted proxy's: who is behind it may still be told.
+    fn is_proxy(&self) -> bool {
+        self.via == Via::IS_PROXY
+    }
 }
 
 impl Admission {
     pub(super) fn peer(&self, address: IpAddr) -> Peer {
-        let is_proxy = self.is_trusted(address);
-        Peer { address: ClientAddress::new(address), is_proxy, is_counted: false }
+        let via = if self.is_trusted(address) { Via::IS_PROXY } else { Via::DIRECT };
+        Peer { address: ClientAddress::new(address), is_counted: false, via }
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
@@ -49,7 +56,7 @@ impl Admission {
 
     /// Takes a place for a peer that is no proxy.
     fn claim(&self, peer: &mut Peer, now: Instant) -> Result<(), AtLimit> {
-        let Some(limits) = self.limits.as_deref().filter(|_| !peer.is_proxy) else {
+        let Some(limits) = self.limits.as_deref().filter(|_| !peer.is_proxy()) else {
             return Ok(());
         };
         limits.claim(peer.address, now)?;
@@ -96,7 +103,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// A connection from a peer, before its first byte.
     pub(super) fn session_of(&self, peer: &Peer, now: Instant) -> Session {
         let settings = &self.settings;
-        if peer.is_proxy && settings.admission.expects_proxy_header {
+        if peer.is_proxy() && settings.admission.expects_proxy_header {
             Session::behind_proxy(settings.message, now, &settings.timing)
         } else {
             Session::new(settings.message, now, &settings.timing)
@@ -136,7 +143,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn take_forwarded(&mut self, key: Key, request: &Request, now: Instant) -> bool {
         let Some(connection) = self.connections.get(key) else { return false };
         let peer = &connection.peer;
-        if !peer.is_proxy {
+        if !peer.is_proxy() {
             return true;
         }
         let client = self.settings.admission.forwarded(peer.address.ip(), &request.headers);
@@ -149,6 +156,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let claimed = self.claim_place(&mut peer, now);
         let Some(connection) = self.connections.get_mut(key) else { return false };
         debug_assert!(!connection.peer.is_counted, "a proxy has no place");
+        if !peer.is_proxy() {
+            peer.via = self.proxies.via(connection.peer.address);
+        }
         connection.peer = peer;
         let Err(refusal) = claimed else { return true };
         self.release_handshake(key);

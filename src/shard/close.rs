@@ -167,6 +167,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.release_handshake(key);
         if let Some(connection) = self.connections.remove(key) {
             self.wheel.remove(key.slot);
+            self.losses.forget(key.slot);
             debug_assert!(connection.ending == Ending::Closing && connection.backlog.is_nothing());
             self.settings.admission.release(&connection.peer);
             self.links.stats.sockets_active.sub(1);

@@ -16,7 +16,6 @@ use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Limits, Outbox, Pushe
 use crate::shard::close::SLOW_CONSUMER;
 use crate::shard::connection::Ending;
 use crate::shard::handler::Handler;
-use crate::shard::inbox::Request;
 use crate::shard::turn::Shard;
 
 impl<D: Driver, H: Handler> Shard<D, H> {
@@ -45,21 +44,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             deliveries += 1 + self.deliver(&event, now);
         }
         if !self.links.inbox.has_events() {
+            self.seen_to = self.complete_to;
             self.handler.seen(self.complete_to);
         }
         if self.links.inbox.relieve() {
             self.links.hub.wake();
         }
-        while let Some(request) = self.links.inbox.pop_request() {
-            match request {
-                // The one who asked may be gone: the copies are large.
-                Request::Histograms(answer) if answer.is_closed() => {}
-                Request::Histograms(answer) => {
-                    let _ = answer.send(Box::new(self.histograms.clone()));
-                }
-                Request::Drain { window, deadline } => self.drain.request(window, deadline),
-            }
-        }
+        self.answer_requests(now);
         self.advance_drain(now);
     }
 
@@ -144,7 +135,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Notes what was just shed in the connection's loss record, and releases it.
     fn account_shed(&mut self, key: Key) {
-        let Self { connections, arena, shed, links, .. } = self;
+        let Self { connections, arena, shed, links, losses, .. } = self;
         let outbox = connections.get_mut(key).and_then(|it| it.backlog.outbox_mut());
         let Some(outbox) = outbox else { return };
         for (_, id) in shed.drain(..) {
@@ -153,6 +144,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if let Some(EventMark { seq, priority, .. }) = arena.get(id).event {
                 outbox.loss.add(seq, priority);
                 links.stats.events_shed[priority.index()].add(1);
+                losses.add(key.slot, priority);
             }
             arena.release(id);
         }
@@ -305,7 +297,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     /// The first event that was not certainly sent and not told as lost.
-    fn first_unsent(&self, key: Key) -> Option<u64> {
+    pub(super) fn first_unsent(&self, key: Key) -> Option<u64> {
         let connection = self.connections.get(key)?;
         let seq = |id: FrameId| self.arena.get(id).event.map(|mark| mark.seq);
         let queued = connection.backlog.iter().filter_map(seq);

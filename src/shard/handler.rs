@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
@@ -12,6 +13,7 @@ use crate::protocol::encoded::Encoded;
 use crate::protocol::{CloseCode, Encoding};
 use crate::queue::Loss;
 use crate::shard::catch_up::{Behind, Step};
+use crate::shard::inspect::Standing;
 use crate::ws::{Refusal, Request};
 
 /// Speaks a protocol over a shard's connections. Connections are named by slab keys;
@@ -24,8 +26,8 @@ pub trait Handler {
     /// The refusal is sent and the connection ends.
     fn admit(&mut self, key: Key, request: &Request) -> Result<Option<&'static str>, Refusal>;
 
-    /// The connection is open.
-    fn opened(&mut self, key: Key, now: Instant, replies: &mut Replies);
+    /// The connection is open. No other of this server ever has its id.
+    fn opened(&mut self, key: Key, session_id: Uuid, now: Instant, replies: &mut Replies);
 
     /// A message arrived on an open connection.
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies);
@@ -90,6 +92,26 @@ pub trait Handler {
 
     /// Open connections that want any events at all.
     fn interested(&self) -> usize;
+
+    /// An open connection's subscriptions.
+    fn subscriptions(&self, _slot: u32) -> usize {
+        0
+    }
+
+    /// The position that all of an open connection's readers of the past have reached; none where
+    /// all is live.
+    fn behind(&self, _slot: u32) -> Option<u64> {
+        None
+    }
+
+    /// By [`Priority::index`], where an open connection's readers of overflowing lanes stand; none
+    /// where the lane is live.
+    fn overflows(&self, _slot: u32) -> [Option<u64>; Priority::ALL.len()] {
+        [None; Priority::ALL.len()]
+    }
+
+    /// Appends what an open connection is subscribed to.
+    fn standings(&self, _slot: u32, _standings: &mut Vec<Standing>) {}
 }
 
 /// A complete message from a client.

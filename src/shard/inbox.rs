@@ -2,26 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use tokio::sync::oneshot;
 
-use crate::base::clock::Instant;
 use crate::base::limits;
 use crate::io::Waker;
 use crate::protocol::encoded::Encoded;
+use crate::shard::requests::Request;
 use crate::shard::stats::{Histograms, ShardStats};
-
-/// A request to one shard, answered in its own time.
-#[derive(Debug)]
-pub enum Request {
-    /// Copies of the shard's histograms.
-    Histograms(oneshot::Sender<Box<Histograms>>),
-    /// Once the events before it are delivered: tell every client and close its connection, one
-    /// after the other over `window`, and end the shard at `deadline` at the latest.
-    Drain { window: Duration, deadline: Instant },
-}
 
 /// Bounded and lock-free; written by any thread, read by one shard.
 #[derive(Debug)]
@@ -183,6 +172,11 @@ impl Handle {
 
     pub fn stats(&self) -> &ShardStats {
         &self.stats
+    }
+
+    /// Whether the shard waits for something to do, and nobody has woken it.
+    pub fn is_parked(&self) -> bool {
+        self.waker.is_parked()
     }
 
     /// Events that wait in the fuller of the two queues, and how many each can hold.

@@ -88,6 +88,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let is_of_a_connection = |kind| kind != Kind::Accept;
         self.connections.is_empty()
             && self.arena.is_empty()
+            && self.losses.is_empty()
             && self.dirty.is_empty()
             && self.dirty_urgent.is_empty()
             && !self.refused.iter().any(|(token, _)| is_of_a_connection(token.kind()))

@@ -92,6 +92,11 @@ impl Overflows {
         self.by_slot.get(&slot)?.positions.iter().flatten().copied().min()
     }
 
+    /// By [`Priority::index`], where a connection's readers stand; none where the lane is live.
+    pub fn positions(&self, slot: u32) -> [Option<u64>; Priority::ALL.len()] {
+        self.by_slot.get(&slot).map_or_else(Default::default, |overflow| overflow.positions)
+    }
+
     /// A live subscription begins at `edge`.
     pub fn note_begin(&mut self, slot: u32, key: SubscriptionKey, edge: Edge) {
         let Some(overflow) = self.by_slot.get_mut(&slot) else { return };

@@ -215,11 +215,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.session.open(now, &self.settings.timing);
         connection.is_open = true;
+        let session_id = self.session_ids.of(key, connection.accepted_at);
         self.release_handshake(key);
         self.links.stats.connections_opened.add(1);
         self.links.stats.connections_active.add(1);
         self.schedule(key);
-        self.handler.opened(key, now, replies);
+        self.handler.opened(key, session_id, now, replies);
         self.take_replies(key, replies, now);
     }
 

@@ -14,6 +14,7 @@ use crate::protocol::server::{NotResumed, ServerMessage};
 use crate::protocol::{Encoding, client};
 use crate::queue::Lane;
 use crate::shard::catch_up::{Behind, Item, Step};
+use crate::shard::inspect::Standing;
 use crate::stream::Cursor;
 use crate::stream::history::History;
 
@@ -66,6 +67,15 @@ impl Replays {
     /// The position that all of a connection's subscriptions have reached; none if all are live.
     pub fn position(&self, slot: u32) -> Option<u64> {
         self.by_slot.get(&slot)?.iter().map(|replay| replay.cursor.position()).min()
+    }
+
+    /// The subscriptions of a connection that are not live.
+    pub fn standings(&self, slot: u32) -> impl Iterator<Item = Standing> {
+        self.by_slot.get(&slot).into_iter().flatten().map(|replay| Standing {
+            subscription_id: replay.subscription_id.clone(),
+            filter: Arc::new(replay.filter.clone()),
+            position: Some(replay.cursor.position()),
+        })
     }
 
     /// Takes one step for a connection. Subscriptions that have met the present are handed to

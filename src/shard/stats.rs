@@ -106,6 +106,8 @@ pub struct Cells {
     pub idle_timeouts: Cell,
     pub write_timeouts: Cell,
     pub slow_consumers_closed: Cell,
+    /// Connections that an operator ended.
+    pub dismissed: Cell,
     /// Events shed from lanes, by [`crate::event::Priority::index`].
     pub events_shed: [Cell; 4],
     /// Turns in which all backlogs together were above their budget.

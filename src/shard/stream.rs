@@ -24,6 +24,7 @@ use crate::session::rate::{Bucket, Buckets, Ledger, Rate};
 use crate::shard::catch_up::{Behind, Step};
 use crate::shard::checkpoints::Checkpoints;
 use crate::shard::handler::{Close, Handler, Message, Replies};
+use crate::shard::inspect::Standing;
 use crate::shard::intake::flooding;
 use crate::shard::negotiation::{Negotiated, negotiate};
 use crate::shard::origins::{OriginFault, judge_origin};
@@ -134,9 +135,8 @@ impl StreamHandler {
         }
     }
 
-    fn welcome(&self, encoding: Encoding) -> Bytes {
-        let now = self.clock.wall();
-        let session_id = session_id(now).to_string();
+    fn welcome(&self, session_id: Uuid, encoding: Encoding) -> Bytes {
+        let (now, session_id) = (self.clock.wall(), session_id.to_string());
         let settings = &self.settings;
         let per_second = |rate: Rate| (!rate.is_unlimited()).then_some(rate.per_second);
         let limits = server::Limits {
@@ -414,11 +414,11 @@ impl Handler for StreamHandler {
         Ok(subprotocol)
     }
 
-    fn opened(&mut self, key: Key, _now: Instant, replies: &mut Replies) {
+    fn opened(&mut self, key: Key, session_id: Uuid, _now: Instant, replies: &mut Replies) {
         let slot = key.slot as usize;
         dense::reach(&mut self.clients, slot, || None);
         self.clients[slot] = Some(Client::default());
-        replies.send(self.welcome(self.encoding(key.slot)));
+        replies.send(self.welcome(session_id, self.encoding(key.slot)));
     }
 
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {
@@ -530,6 +530,28 @@ impl Handler for StreamHandler {
     fn interested(&self) -> usize {
         self.index.connections()
     }
+
+    fn subscriptions(&self, slot: u32) -> usize {
+        let live = self.clients.get(slot as usize).and_then(Option::as_ref);
+        live.map_or(0, |client| client.subscriptions.len()) + self.replays.count(slot)
+    }
+
+    fn behind(&self, slot: u32) -> Option<u64> {
+        [self.replays.position(slot), self.overflows.position(slot)].into_iter().flatten().min()
+    }
+
+    fn overflows(&self, slot: u32) -> [Option<u64>; Priority::ALL.len()] {
+        self.overflows.positions(slot)
+    }
+
+    fn standings(&self, slot: u32, standings: &mut Vec<Standing>) {
+        let live = self.clients.get(slot as usize).and_then(Option::as_ref);
+        for (id, key) in live.into_iter().flat_map(|client| client.subscriptions.iter()) {
+            let filter = Arc::clone(self.index.filter(key));
+            standings.push(Standing { subscription_id: id.into(), filter, position: None });
+        }
+        standings.extend(self.replays.standings(slot));
+    }
 }
 
 /// What becomes of a message beyond the rate.
@@ -559,11 +581,4 @@ fn decode(
             unsupported("this connection speaks MessagePack in binary frames")
         }
     }
-}
-
-/// UUIDv7 (RFC 9562 section 5.7).
-fn session_id(now: jiff::Timestamp) -> Uuid {
-    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
-    let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
-    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
 }

@@ -68,10 +68,15 @@ impl Subscriptions {
 
     /// The keys of all.
     pub fn keys(&self) -> impl Iterator<Item = SubscriptionKey> {
+        self.iter().map(|(_, key)| key)
+    }
+
+    /// All, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, SubscriptionKey)> {
         let (one, many) = match self {
             Self::None => (None, None),
-            Self::One(_, key) => (Some(*key), None),
-            Self::Many(all) => (None, Some(all.values().copied())),
+            Self::One(id, key) => (Some((&**id, *key)), None),
+            Self::Many(all) => (None, Some(all.iter().map(|(id, key)| (&**id, *key)))),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }

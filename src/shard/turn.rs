@@ -20,7 +20,11 @@ use crate::shard::handler::{Handler, Replies};
 use crate::shard::handshakes::Handshakes;
 use crate::shard::inbox::Inbox;
 use crate::shard::intake::Received;
+use crate::shard::listing::Walks;
+use crate::shard::losses::Losses;
 use crate::shard::pools::Pools;
+use crate::shard::proxies::Proxies;
+use crate::shard::sessions::SessionIds;
 use crate::shard::settings::Settings;
 use crate::shard::stats::{Histograms, ShardStats};
 use crate::shard::timers::Wheel;
@@ -73,8 +77,14 @@ pub struct Shard<D, H> {
     pub(super) replayed: Replayed,
     /// Every event up to this one has come out of the inbox, or will.
     pub(super) complete_to: u64,
+    /// Every event up to this one has been queued for all who want it.
+    pub(super) seen_to: u64,
     /// Of the events that came out of the inbox.
     pub(super) newest_seq: u64,
+    pub(super) session_ids: SessionIds,
+    pub(super) proxies: Proxies,
+    pub(super) losses: Losses,
+    pub(super) walks: Walks,
     /// Counts turns, and wraps.
     pub(super) turn: u16,
     waker: Waker,
@@ -114,7 +124,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             step_items: Vec::new(),
             replayed: Replayed::default(),
             complete_to: 0,
+            seen_to: 0,
             newest_seq: 0,
+            session_ids: SessionIds::new(&clock),
+            proxies: Proxies::default(),
+            losses: Losses::default(),
+            walks: Walks::default(),
             turn: 0,
             completions: Completions::new(),
             expired: Vec::new(),
@@ -166,6 +181,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             || !self.behind.is_empty()
             || self.can_go_on()
             || !self.refused.is_empty()
+            || !self.walks.is_empty()
             || !self.links.inbox.is_empty()
             || self.links.inbox.is_forced();
         let deadline = if has_work { Some(Instant::default()) } else { self.next_deadline() };

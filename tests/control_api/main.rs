@@ -1,7 +1,9 @@
 //! The control plane over real sockets, with a real hub and a shard that only listens.
 
+mod connections;
 mod history;
 mod plane;
+mod stalls;
 
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
@@ -228,14 +230,19 @@ fn a_draining_server_refuses_publishers_and_is_not_ready() {
 }
 
 #[test]
-fn a_shard_that_does_not_answer_is_named() {
+fn a_shard_that_does_not_turn_is_named() {
     let plane = start(Options::default());
     assert_eq!(plane.get("/health").json()["status"], "ready");
     let before = plane.get("/metrics").text;
     plane.deaf.store(true, Ordering::Release);
-    let ready = plane.get("/health/ready");
-    assert_eq!(ready.status, 503);
-    assert_eq!(ready.json()["reason"], "shard 0 does not answer");
+    let ready = loop {
+        let ready = plane.get("/health/ready");
+        if ready.status == 503 {
+            break ready;
+        }
+        thread::yield_now();
+    };
+    assert_eq!(ready.json()["reason"], "shard 0 is stalled: its thread does not turn");
     let after = plane.get("/metrics").text;
     let count = "websocket_session_duration_seconds_count 1";
     assert!(before.contains(count) && after.contains(count), "what was measured is kept");
@@ -249,7 +256,7 @@ fn unknown_paths_and_methods_are_refused_in_json() {
     refused(&answer, 405, "UNSUPPORTED");
     assert_eq!(answer.header("allow"), Some("POST"));
     refused(&plane.post_json("/metrics", &json!({})), 405, "UNSUPPORTED");
-    assert!(plane.get("/").json()["endpoints"].as_array().is_some_and(|list| list.len() == 9));
+    assert!(plane.get("/").json()["endpoints"].as_array().is_some_and(|list| list.len() == 12));
 }
 
 #[test]

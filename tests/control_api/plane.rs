@@ -13,7 +13,7 @@ use alarmcast::control;
 use alarmcast::hub::{DrainPlan, Hub, HubSettings, Publisher};
 use alarmcast::io::Waker;
 use alarmcast::shard::stats::{Histograms, ShardStats};
-use alarmcast::shard::{Handle, Inbox, Request};
+use alarmcast::shard::{Handle, Inbox, Page, Request};
 use alarmcast::stream::history::Limits;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -72,7 +72,7 @@ pub fn start(options: Options) -> Plane {
     let delivered = Arc::new(Mutex::new(Vec::new()));
     let deaf = Arc::new(AtomicBool::new(false));
     let inbox = Arc::new(Inbox::new(1_000));
-    let shard = listening_shard(&inbox, &delivered, &deaf, &lifecycle, hub.waker());
+    let shard = listening_shard(&inbox, &stats, &delivered, &deaf, &lifecycle, hub.waker());
     let thread = shard.thread().clone();
     let waker = Waker::new(move || thread.unpark());
     waker.park();
@@ -111,7 +111,7 @@ pub fn start(options: Options) -> Plane {
     plane
 }
 
-fn serve(
+pub fn serve(
     context: control::Context,
     stopped: oneshot::Receiver<()>,
 ) -> (SocketAddr, JoinHandle<()>) {
@@ -130,13 +130,14 @@ fn serve(
 
 fn listening_shard(
     inbox: &Arc<Inbox>,
+    stats: &Arc<ShardStats>,
     delivered: &Arc<Mutex<Vec<Value>>>,
     deaf: &Arc<AtomicBool>,
     lifecycle: &Lifecycle,
     hub: Waker,
 ) -> JoinHandle<()> {
     let (inbox, delivered) = (Arc::clone(inbox), Arc::clone(delivered));
-    let (deaf, lifecycle) = (Arc::clone(deaf), lifecycle.clone());
+    let (deaf, lifecycle, stats) = (Arc::clone(deaf), lifecycle.clone(), Arc::clone(stats));
     thread::spawn(move || {
         while lifecycle.stage() < Stage::Stopped {
             while let Some(event) = inbox.pop_urgent().or_else(|| inbox.pop_event()) {
@@ -146,10 +147,17 @@ fn listening_shard(
             if inbox.relieve() {
                 hub.wake();
             }
+            let is_deaf = deaf.load(Ordering::Acquire);
+            stats.turns.add(u64::from(!is_deaf));
             match inbox.pop_request() {
-                Some(Request::Histograms(answer)) if !deaf.load(Ordering::Acquire) => {
+                Some(Request::Histograms(answer)) if !is_deaf => {
                     let _ = answer.send(Box::new(some_histograms()));
                 }
+                Some(Request::Connections(_, answer)) if !is_deaf => {
+                    let _ = answer.send(Page::default());
+                }
+                Some(Request::Connection(_, answer)) if !is_deaf => drop(answer.send(None)),
+                Some(Request::Close(_, _, answer)) if !is_deaf => drop(answer.send(None)),
                 // Kept unanswered, as a stuck shard would.
                 Some(request) => std::mem::forget(request),
                 None => thread::park_timeout(Duration::from_millis(1)),
@@ -212,6 +220,11 @@ impl Plane {
     pub fn get(&self, path: &str) -> Answer {
         let url = format!("http://{}{path}", self.address);
         read(Self::agent().get(&url).call().expect("answered"))
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        let url = format!("http://{}{path}", self.address);
+        read(Self::agent().delete(&url).call().expect("answered"))
     }
 
     pub fn post(&self, path: &str, kind: &str, body: impl AsRef<[u8]>) -> Answer {

@@ -10,6 +10,7 @@ use alarmcast::protocol::{CloseCode, Encoded, Encoding};
 use alarmcast::shard::{Close, Handler, Message, Replies};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::client::{TEXT, frame};
 use crate::world::Plan;
@@ -22,7 +23,7 @@ impl Handler for Moody {
         Ok(None)
     }
 
-    fn opened(&mut self, _key: Key, _now: Instant, _replies: &mut Replies) {}
+    fn opened(&mut self, _key: Key, _id: Uuid, _now: Instant, _replies: &mut Replies) {}
 
     fn message(&mut self, _key: Key, message: Message<'_>, _now: Instant, replies: &mut Replies) {
         let Message::Text(text) = message else { return };

@@ -13,6 +13,7 @@ mod events;
 mod floods;
 mod handlers;
 mod inbox;
+mod listing;
 mod model;
 mod order;
 mod overflow;

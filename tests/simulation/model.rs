@@ -14,6 +14,7 @@ use alarmcast::queue::Loss;
 use alarmcast::shard::{Behind, Close, Handler, Message, Replies, Step};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::world::SUBSCRIPTIONS_MAX;
 
@@ -72,7 +73,7 @@ impl<H: Handler> Handler for Watched<H> {
         self.inner.admit(key, request)
     }
 
-    fn opened(&mut self, key: Key, now: Instant, replies: &mut Replies) {
+    fn opened(&mut self, key: Key, session_id: Uuid, now: Instant, replies: &mut Replies) {
         let model = &mut *self.model.borrow_mut();
         let number = self.admitted.take().unwrap_or_else(|| {
             model.nameless += 1;
@@ -81,7 +82,7 @@ impl<H: Handler> Handler for Watched<H> {
         let before = model.slots.insert(key.slot, number);
         assert_eq!(before, None, "one open connection a slot");
         model.clients.entry(number).or_default().is_open = true;
-        self.inner.opened(key, now, replies);
+        self.inner.opened(key, session_id, now, replies);
     }
 
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {

@@ -13,6 +13,7 @@ use alarmcast::queue::Loss;
 use alarmcast::shard::{Behind, Close, Handler, Message, Replies, Step};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::client::Received;
 
@@ -136,9 +137,9 @@ impl<H: Handler> Handler for Planted<H> {
         self.inner.admit(key, request)
     }
 
-    fn opened(&mut self, key: Key, now: Instant, replies: &mut Replies) {
+    fn opened(&mut self, key: Key, session_id: Uuid, now: Instant, replies: &mut Replies) {
         self.open.insert(key.slot);
-        self.inner.opened(key, now, replies);
+        self.inner.opened(key, session_id, now, replies);
     }
 
     fn message(&mut self, key: Key, message: Message<'_>, now: Instant, replies: &mut Replies) {

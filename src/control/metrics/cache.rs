@@ -18,23 +18,20 @@ impl HistogramCache {
         Self(Mutex::new(vec![None; shards]))
     }
 
-    /// Asks all shards at once. Tells for each whether it answered in time.
-    pub async fn refresh(&self, shards: &[Handle], timeout: Duration) -> Vec<bool> {
+    /// Asks all shards at once.
+    pub async fn refresh(&self, shards: &[Handle], timeout: Duration) {
         let mut asked = JoinSet::new();
         for (place, shard) in shards.iter().cloned().enumerate() {
             asked.spawn(async move {
                 (place, tokio::time::timeout(timeout, shard.histograms()).await.ok().flatten())
             });
         }
-        let mut answered = vec![false; shards.len()];
         while let Some(joined) = asked.join_next().await {
             let Ok((place, Some(histograms))) = joined else { continue };
-            answered[place] = true;
             if let Some(cached) = self.lock().get_mut(place) {
                 *cached = Some(histograms);
             }
         }
-        answered
     }
 
     /// All shards' measurements together.

@@ -2,6 +2,7 @@
 
 use super::exposition::{Exposition, Label};
 use crate::control::Context;
+use crate::control::watchdog::Watchdog;
 use crate::event::Priority;
 use crate::shard::stats::{Cell, Cells, Excess, Histograms};
 
@@ -17,7 +18,7 @@ const QUANTILES: &[f64] = &[0.5, 0.9, 0.99, 0.999, 1.0];
 type CellOf = fn(&Cells) -> &Cell;
 
 /// Why connections end otherwise than they should, as a label and the cell that counts it.
-const CONNECTION_ERRORS: [(&str, CellOf); 24] = [
+const CONNECTION_ERRORS: [(&str, CellOf); 25] = [
     ("handshake_refused", |cells| &cells.handshakes_refused),
     ("handshake_timeout", |cells| &cells.handshakes_timed_out),
     ("too_many_connections", |cells| &cells.connections_refused),
@@ -41,12 +42,13 @@ const CONNECTION_ERRORS: [(&str, CellOf); 24] = [
     ("too_many_frames", |cells| &cells.rate_limited_closed[Excess::Frames.index()]),
     ("too_many_bytes", |cells| &cells.rate_limited_closed[Excess::Bytes.index()]),
     ("partial_messages_budget", |cells| &cells.partial_messages_closed),
+    ("operator", |cells| &cells.dismissed),
     ("handler_panic", |cells| &cells.handler_panics),
 ];
 
 /// The whole exposition.
-pub fn write(context: &Context, histograms: &Histograms) -> String {
-    let mut writer = Writer { context, histograms, text: Exposition::default() };
+pub fn write(context: &Context, histograms: &Histograms, watchdog: &Watchdog) -> String {
+    let mut writer = Writer { context, histograms, watchdog, text: Exposition::default() };
     writer.connections();
     writer.messages();
     writer.events();
@@ -60,6 +62,7 @@ pub fn write(context: &Context, histograms: &Histograms) -> String {
 struct Writer<'a> {
     context: &'a Context,
     histograms: &'a Histograms,
+    watchdog: &'a Watchdog,
     text: Exposition,
 }
 
@@ -367,6 +370,15 @@ impl Writer<'_> {
         );
         let turns = by_shard(&|shard| shard.stats().turns.get());
         self.text.counters("alarmcast_shard_turns_total", "Turns of a shard.", &turns);
+        let watchdog = self.watchdog;
+        let stalled = by_shard(&|shard| u64::from(watchdog.is_stalled(shard.index())));
+        self.text.gauges(
+            "alarmcast_shard_stalled",
+            "1 while a shard does not turn although it has something to do.",
+            &stalled,
+        );
+        let stalls = by_shard(&|shard| watchdog.stalls(shard.index()));
+        self.text.counters("alarmcast_shard_stalls_total", "Stalls of a shard.", &stalls);
         let longest: Vec<(&[Label<'_>], f64)> =
             by_shard(&|shard| shard.stats().turn_nanos_max.get())
                 .into_iter()

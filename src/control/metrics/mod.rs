@@ -26,6 +26,6 @@ const SHARD_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) async fn scrape(extract::State(state): extract::State<Arc<State>>) -> Response {
     let context = &state.context;
     state.histograms.refresh(&context.shards, SHARD_TIMEOUT).await;
-    let text = families::write(context, &state.histograms.merged());
+    let text = families::write(context, &state.histograms.merged(), &state.watchdog);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }

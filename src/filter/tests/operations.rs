@@ -143,7 +143,8 @@ proptest! {
         prop_assert_eq!(compiled.matches(&sample.attributes()), is_wanted(&spec, &sample));
         let normal = serde_json::to_value(&spec).unwrap();
         let again: FilterSpec = serde_json::from_value(normal).unwrap();
-        prop_assert_eq!(again.compile().unwrap(), compiled);
+        prop_assert_eq!(again.compile().unwrap(), compiled.clone());
+        prop_assert_eq!(compiled.spec().compile().unwrap(), compiled);
         prop_assert_eq!(again, spec);
     }
 

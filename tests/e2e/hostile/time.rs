@@ -44,6 +44,7 @@ fn a_server_that_was_stopped_takes_nobody_for_dead() {
             let count = metrics.sum_with("websocket_connection_errors_total", "reason", reason);
             assert_eq!(count, 0.0, "{reason}");
         }
+        assert_eq!(metrics.sum("alarmcast_shard_stalls_total"), 0.0);
     });
 }
 
