@@ -17,8 +17,8 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Admission, Handle, HandshakeLimits, Inbox, Intake, Links, Settings, Shard, StreamHandler,
-    StreamSettings,
+    Admission, CatchUpLimits, Handle, HandshakeLimits, Inbox, Intake, Links, Settings, Shard,
+    StreamHandler, StreamSettings,
 };
 use alarmcast::stream::history::{self, WindowWriter};
 use alarmcast::ws;
@@ -113,6 +113,7 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
         connections_max: 2000,
         admission: Admission::default(),
         handshakes: HandshakeLimits::UNLIMITED,
+        catch_up: CatchUpLimits::UNLIMITED,
         accepts: 16,
         outbox: Limits { messages_max: 1000, bytes_max: 4 << 20 },
         send_bytes_max: 32 * 1024,

@@ -22,8 +22,8 @@ use alarmcast::queue;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Admission, Close, Handler, HandshakeLimits, Inbox, Intake, Links, Message, Replies, Settings,
-    Shard,
+    Admission, CatchUpLimits, Close, Handler, HandshakeLimits, Inbox, Intake, Links, Message,
+    Replies, Settings, Shard,
 };
 use alarmcast::ws;
 use alarmcast::ws::frame::{BINARY, TEXT, frame};
@@ -109,6 +109,7 @@ fn settings(config: &DriverConfig, stats: Arc<ShardStats>) -> Settings {
     Settings {
         admission: Admission::default(),
         handshakes: HandshakeLimits::UNLIMITED,
+        catch_up: CatchUpLimits::UNLIMITED,
         sockets_max: config.sockets_max,
         connections_max: config.sockets_max as usize - 64,
         accepts: config.accepts as u32,

@@ -95,6 +95,7 @@ fn every_vector_is_of_a_kind_that_is_tested() {
                 | ["client", "error", _]
                 | ["server", _]
                 | ["server", "subscribed", "not_resumed"]
+                | ["server", "error", "catch_ups"]
         ) || matches!(
             (vector.form, &vector.info[..]),
             (
@@ -169,6 +170,14 @@ fn server_vectors_are_what_the_encoders_write() {
     }
 }
 
+const TOO_MANY_CATCH_UPS: ServerMessage<'static> = ServerMessage::Error {
+    code: ErrorCode::Unavailable,
+    message: "too many clients ask for the past; subscribe again after retry_after_ms",
+    subscription_id: Some("oncall"),
+    r#ref: None,
+    retry_after_ms: Some(1_250),
+};
+
 fn encoded(kind: &str, encoding: Encoding) -> Bytes {
     let filters: FilterSpec =
         serde_json::from_value(json!({"severities": ["P0", "P1"], "labels": {"team": "core"}}))
@@ -183,6 +192,7 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
                 .unwrap();
             return decode(&refused.text).unwrap_err().as_message().encode(encoding);
         }
+        "error catch_ups" => TOO_MANY_CATCH_UPS,
         "welcome" => ServerMessage::Welcome(Welcome::new(
             "019ca8e1-9f40-7000-8000-00000000000a",
             now(),

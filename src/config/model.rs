@@ -83,6 +83,8 @@ pub struct Limits {
     /// Zero: no limit.
     pub handshakes_per_shard_per_second: u32,
     pub handshakes_per_shard_burst: u32,
+    pub catch_ups_per_shard_max: usize,
+    pub catch_ups_waiting_per_shard_max: usize,
     pub listen_backlog: u32,
     pub message_bytes_max: usize,
     pub subscriptions_per_connection_max: usize,
@@ -224,6 +226,8 @@ impl Default for Limits {
             handshakes_per_shard_max: 10_000,
             handshakes_per_shard_per_second: 20_000,
             handshakes_per_shard_burst: 20_000,
+            catch_ups_per_shard_max: 256,
+            catch_ups_waiting_per_shard_max: 20_000,
             listen_backlog: 4_096,
             message_bytes_max: limits::CLIENT_MESSAGE_BYTES_MAX,
             subscriptions_per_connection_max: limits::SUBSCRIPTIONS_PER_CONNECTION_MAX,

@@ -141,6 +141,16 @@ pub const KEYS: &[Key] = &[
         "New connections of each shard at once.",
     ),
     key(
+        "limits.catch_ups_per_shard_max",
+        integer(1, 1_000_000),
+        "Connections that catch up with the past at the same time, for each shard; others wait their turn.",
+    ),
+    key(
+        "limits.catch_ups_waiting_per_shard_max",
+        integer(0, 10_000_000),
+        "Connections that wait for that, for each shard; others are told to subscribe again later.",
+    ),
+    key(
         "limits.listen_backlog",
         integer(1, 65_535),
         "Connections that the kernel holds before a shard accepts them; net.core.somaxconn caps it.",

@@ -100,11 +100,19 @@ pub struct MessageError {
     pub subscription_id: Option<String>,
     /// The client's own mark, where it could be read.
     pub r#ref: Option<Value>,
+    /// When the same message makes sense again, where time is what is missing.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl MessageError {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), subscription_id: None, r#ref: None }
+        Self {
+            code,
+            message: message.into(),
+            subscription_id: None,
+            r#ref: None,
+            retry_after_ms: None,
+        }
     }
 
     /// What the client is told.
@@ -114,6 +122,7 @@ impl MessageError {
             message: &self.message,
             subscription_id: self.subscription_id.as_deref(),
             r#ref: self.r#ref.as_ref(),
+            retry_after_ms: self.retry_after_ms,
         }
     }
 }

@@ -45,6 +45,8 @@ pub enum ServerMessage<'a> {
         subscription_id: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         r#ref: Option<&'a Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
     },
     /// Events that were shed for this connection since the last such notice; told before the
     /// events that follow. Only for clients that asked for this protocol by name.

@@ -30,8 +30,8 @@ use crate::session::Timing;
 use crate::session::rate::Rate;
 use crate::shard::stats::ShardStats;
 use crate::shard::{
-    AddressLimits, AddressQuota, Admission, Handle, HandshakeLimits, Inbox, Intake, Links,
-    Settings, Shard, StreamHandler, StreamSettings,
+    AddressLimits, AddressQuota, Admission, CatchUpLimits, Handle, HandshakeLimits, Inbox, Intake,
+    Links, Settings, Shard, StreamHandler, StreamSettings,
 };
 use crate::stream::history;
 use crate::ws;
@@ -341,6 +341,10 @@ fn shard_settings(
         sockets_max: driver.sockets_max,
         connections_max: limits.connections_max,
         admission: admission(config),
+        catch_up: CatchUpLimits {
+            at_once_max: limits.catch_ups_per_shard_max,
+            waiting_max: limits.catch_ups_waiting_per_shard_max,
+        },
         handshakes: HandshakeLimits {
             pending_max: limits.handshakes_per_shard_max,
             rate: Rate {

@@ -12,7 +12,7 @@ use crate::base::logged::Seldom;
 use crate::base::slab::Key;
 use crate::io::errno::Failure;
 use crate::io::{Driver, Kind, Op, Outcome, Socket};
-use crate::shard::connection::{Connection, Standing};
+use crate::shard::connection::{Connection, Counted};
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 use crate::ws::Refusal;
@@ -104,13 +104,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let is_let_in = !is_full && claimed.is_ok() && !self.drain.is_draining();
         let handshake = if is_let_in { self.claim_handshake(now) } else { Ok(()) };
         let is_refused = is_full || claimed.is_err() || handshake.is_err();
-        let standing = match is_refused {
-            true => Standing::Refused,
-            false if is_let_in => Standing::Shaking,
-            false => Standing::LetIn,
+        let counted = match is_refused {
+            true => Counted::Refused,
+            false if is_let_in => Counted::Shaking,
+            false => Counted::LetIn,
         };
         let session = self.session_of(&peer, now);
-        let connection = Connection { standing, ..Connection::new(socket, session, peer, now) };
+        let connection = Connection { counted, ..Connection::new(socket, session, peer, now) };
         let key = match self.connections.insert(connection) {
             Ok(key) => key,
             Err(connection) => {
@@ -121,7 +121,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         };
         self.links.stats.sockets_active.add(1);
         self.links.stats.sockets_refused.add(u64::from(is_refused));
-        self.links.stats.handshakes_pending.add(u64::from(standing == Standing::Shaking));
+        self.links.stats.handshakes_pending.add(u64::from(counted == Counted::Shaking));
         self.start_receiving(key);
         if self.drain.is_draining() {
             self.refuse(key, "the server is shutting down; try again later", now);

@@ -11,7 +11,7 @@ use crate::base::slab::Key;
 use crate::io::Driver;
 use crate::session::Session;
 use crate::shard::addresses::{AddressLimits, AtLimit, ClientAddress};
-use crate::shard::connection::Standing;
+use crate::shard::connection::Counted;
 use crate::shard::handler::Handler;
 use crate::shard::proxies::Via;
 use crate::shard::turn::Shard;
@@ -163,7 +163,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Err(refusal) = claimed else { return true };
         self.release_handshake(key);
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        connection.standing = Standing::Refused;
+        connection.counted = Counted::Refused;
         let is_told = self.may_tell_more();
         self.links.stats.sockets_refused.add(1);
         if is_told {

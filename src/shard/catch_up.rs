@@ -21,7 +21,9 @@ use crate::stream::Room;
 const CONNECTIONS_PER_TURN: usize = 64;
 /// Events that are compared with filters in one turn.
 const COMPARED_PER_TURN: usize = 8_192;
-/// Of these, for one connection.
+/// Bytes of frames that are sent again in one turn.
+const BYTES_PER_TURN: usize = 1024 * 1024;
+/// Of the events, for one connection.
 const COMPARED_AT_ONCE: usize = 512;
 
 /// One step for one connection, filled in by its handler.
@@ -66,7 +68,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn mark_behind(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_behind = true;
-        if !connection.is_in_behind {
+        if !connection.is_in_behind && !self.places.is_waiting(key) {
             connection.is_in_behind = true;
             self.behind.push_back(key);
         }
@@ -80,15 +82,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if self.behind.is_empty() {
             return;
         }
-        let mut compared = COMPARED_PER_TURN;
+        let (mut compared, mut bytes) = (COMPARED_PER_TURN, BYTES_PER_TURN);
         for _ in 0..self.behind.len().min(CONNECTIONS_PER_TURN) {
-            if compared == 0 {
+            if compared == 0 || bytes == 0 {
                 break;
             }
             let Some(key) = self.behind.pop_front() else { break };
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.is_in_behind = false;
-            if !connection.is_behind || connection.ending != Ending::No {
+            let is_served = connection.is_behind && !self.places.is_waiting(key);
+            if !is_served || connection.ending != Ending::No {
                 continue;
             }
             let idle_down_to = connection.backlog.idle_down_to();
@@ -102,6 +105,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             };
             let behind = self.handler.catch_up(key, &mut step);
             compared -= at_once - step.room.compared;
+            bytes = bytes.saturating_sub(self.settings.send_bytes_max - step.room.bytes);
             let has_progressed = step.room.compared < at_once || !step.items.is_empty();
             self.send_step(key, step.items);
             self.settle_behind(key, behind, has_progressed);
@@ -133,6 +137,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         match behind {
             Behind::No => {
                 connection.is_behind = false;
+                self.places.leave(key);
                 self.links.stats.catch_ups_done.add(1);
             }
             // One that has something to send comes back with the flush.

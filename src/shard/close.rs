@@ -10,7 +10,7 @@ use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
 use crate::protocol::CloseCode;
 use crate::session::Timeout;
-use crate::shard::connection::{Ending, Standing};
+use crate::shard::connection::{Counted, Ending};
 use crate::shard::handler::{Close, Handler};
 use crate::shard::turn::Shard;
 use crate::ws::Refusal;
@@ -171,7 +171,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             debug_assert!(connection.ending == Ending::Closing && connection.backlog.is_nothing());
             self.settings.admission.release(&connection.peer);
             self.links.stats.sockets_active.sub(1);
-            let is_refused = connection.standing == Standing::Refused;
+            let is_refused = connection.counted == Counted::Refused;
             self.links.stats.sockets_refused.sub(u64::from(is_refused));
         }
     }
@@ -187,6 +187,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.links.stats.connections_active.sub(1);
         self.links.stats.connections_closed.add(1);
         self.handler.closed(key);
+        self.places.leave(key);
     }
 
     /// Sees to it that the connection's next deadline is in the wheel.

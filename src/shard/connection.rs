@@ -38,7 +38,7 @@ pub(super) struct Connection {
     pub is_open: bool,
     /// The answer to the handshake and the first words after it are on their way.
     pub is_greeted: bool,
-    pub standing: Standing,
+    pub counted: Counted,
     /// In the list of those to be flushed.
     pub is_dirty: bool,
     /// In the list of those to be flushed first.
@@ -57,7 +57,7 @@ const _: () = assert!(size_of::<Connection>() <= 128);
 
 /// What a connection counts as when others ask for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Counted {
     /// Among the handshakes that the shard works on.
     Shaking,
     LetIn,
@@ -107,7 +107,7 @@ impl Connection {
             is_awaiting: false,
             is_open: false,
             is_greeted: false,
-            standing: Standing::LetIn,
+            counted: Counted::LetIn,
             is_dirty: false,
             is_dirty_urgent: false,
             is_receiving: false,

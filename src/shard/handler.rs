@@ -135,6 +135,7 @@ pub struct Replies {
     pub(super) frames: Vec<Bytes>,
     pub(super) close: Option<Close>,
     pub(super) is_behind: bool,
+    pub(super) may_catch_up: bool,
     pub(super) hears_checkpoints: bool,
 }
 
@@ -142,6 +143,11 @@ impl Replies {
     /// Queues a complete frame on the control lane.
     pub fn send(&mut self, frame: Bytes) {
         self.frames.push(frame);
+    }
+
+    /// Whether the connection may ask for the past: others may be waiting for it already.
+    pub fn may_catch_up(&self) -> bool {
+        self.may_catch_up
     }
 
     /// The connection is to get events of the past, by [`Handler::catch_up`].

@@ -9,7 +9,7 @@ use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::io::Driver;
 use crate::session::rate::{Bucket, Rate};
-use crate::shard::connection::Standing;
+use crate::shard::connection::Counted;
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 
@@ -56,8 +56,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// The connection's handshake is over, or will never be.
     pub(super) fn release_handshake(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.standing == Standing::Shaking {
-            connection.standing = Standing::LetIn;
+        if connection.counted == Counted::Shaking {
+            connection.counted = Counted::LetIn;
             self.links.stats.handshakes_pending.sub(1);
         }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::io::{Driver, Kind};
 use crate::queue::Outbox;
-use crate::shard::connection::{Ending, InFlight, Standing};
+use crate::shard::connection::{Counted, Ending, InFlight};
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 
@@ -42,8 +42,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             counted += u64::from(connection.peer.is_counted);
             open += u64::from(connection.is_open);
-            refused += u64::from(connection.standing == Standing::Refused);
-            handshakes += u64::from(connection.standing == Standing::Shaking);
+            refused += u64::from(connection.counted == Counted::Refused);
+            handshakes += u64::from(connection.counted == Counted::Shaking);
             waiting_bytes += backlog.bytes() as u64;
             references += backlog.messages();
             partial_bytes += connection.session.stored_bytes();
@@ -51,6 +51,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             urgent += usize::from(connection.is_dirty_urgent);
         }
         self.assert_places_taken(counted);
+        for key in self.places.all() {
+            let connection = self.connections.get(key);
+            assert!(connection.is_some_and(|it| it.is_open && it.is_behind), "{key:?}");
+        }
         let is_live = |key: &&_| self.connections.get(**key).is_some();
         assert_eq!(self.dirty.iter().filter(is_live).count(), dirty);
         assert_eq!(self.dirty_urgent.iter().filter(is_live).count(), urgent);

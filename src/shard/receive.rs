@@ -141,7 +141,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         now: Instant,
         replies: &mut Replies,
     ) -> Option<Reaction> {
-        let Self { connections, handler, links, received, settings, .. } = self;
+        let Self { connections, handler, links, places, received, settings, .. } = self;
         let session = &mut connections.get_mut(key)?.session;
         let mut frames = 0;
         let polled = session.poll_input(input, &mut frames);
@@ -174,6 +174,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
         };
         links.stats.messages_received.add(1);
+        replies.may_catch_up = places.has_room_for(key);
         // One connection's bad luck must not become everyone's: what the handler holds for
         // others stays consistent because each message touches its own connection's state.
         let handled =
@@ -234,7 +235,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             connection.hears_checkpoints = true;
         }
         if std::mem::take(&mut replies.is_behind) {
-            self.mark_behind(key);
+            self.begin_catch_up(key, now);
         }
         if let Some(close) = replies.close.take() {
             match close.code {

@@ -5,6 +5,7 @@ use crate::session::Timing;
 use crate::session::rate::Rate;
 use crate::shard::admission::Admission;
 use crate::shard::handshakes::HandshakeLimits;
+use crate::shard::places::CatchUpLimits;
 use crate::shard::stats::ShardStats;
 use crate::ws;
 
@@ -17,6 +18,7 @@ pub struct Settings {
     pub connections_max: usize,
     pub admission: Admission,
     pub handshakes: HandshakeLimits,
+    pub catch_up: CatchUpLimits,
     /// Accepts that are kept outstanding.
     pub accepts: u32,
     pub outbox: queue::Limits,

@@ -77,6 +77,11 @@ pub struct Cells {
     /// Connections that caught up, and those that history passed.
     pub catch_ups_done: Cell,
     pub catch_ups_lost: Cell,
+    /// Told to come back, because too many wait.
+    pub catch_ups_refused: Cell,
+    /// Gauges: connections that catch up, and that wait for their turn.
+    pub catch_ups_active: Cell,
+    pub catch_ups_waiting: Cell,
     pub send_errors: Cell,
     /// Handshakes refused with an HTTP status.
     pub handshakes_refused: Cell,

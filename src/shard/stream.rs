@@ -254,6 +254,10 @@ impl StreamHandler {
         replies: &mut Replies,
     ) -> Result<Bytes, MessageError> {
         let Asked { subscription_id, filters, filter, from, r#ref } = asked;
+        if from.is_some() && !replies.may_catch_up() {
+            self.stats.catch_ups_refused.add(1);
+            return Err(self.too_many_catch_ups(slot, subscription_id, r#ref));
+        }
         if !self.overflows.has_room_for_change(slot) {
             return Err(self.too_many_changes(subscription_id, r#ref));
         }
@@ -294,6 +298,29 @@ impl StreamHandler {
             r#ref: r#ref.as_ref(),
         };
         Ok(subscribed.encode(self.encoding(slot)))
+    }
+
+    fn too_many_catch_ups(
+        &self,
+        slot: u32,
+        subscription_id: String,
+        r#ref: Option<serde_json::Value>,
+    ) -> MessageError {
+        let message = "too many clients ask for the past; subscribe again after retry_after_ms";
+        MessageError {
+            subscription_id: Some(subscription_id),
+            r#ref,
+            retry_after_ms: Some(self.retry_after_ms(slot)),
+            ..MessageError::new(ErrorCode::Unavailable, message)
+        }
+    }
+
+    /// When a client is to come back: not all at once.
+    fn retry_after_ms(&self, client: impl std::hash::Hash) -> u64 {
+        const SOONEST_MS: u64 = 250;
+        /// Spread over this long.
+        const SPREAD_MS: u64 = 5_000;
+        SOONEST_MS + self.spread.hash_one(client) % SPREAD_MS
     }
 
     /// Whatever comes from now on that matches goes to the connection.
@@ -447,11 +474,8 @@ impl Handler for StreamHandler {
     }
 
     fn closing(&mut self, key: Key, close: &Close, after: Option<u64>) -> Option<Bytes> {
-        const SOONEST_MS: u64 = 250;
-        /// Reconnects spread over this long.
-        const SPREAD_MS: u64 = 5_000;
-        let spread = self.spread.hash_one((key.slot, key.generation)) % SPREAD_MS;
-        let retry_after_ms = close.code.invites_reconnect().then_some(SOONEST_MS + spread);
+        let spread = self.retry_after_ms((key.slot, key.generation));
+        let retry_after_ms = close.code.invites_reconnect().then_some(spread);
         let (replayed, read) = (self.replays.position(key.slot), self.overflows.position(key.slot));
         let after = [after, replayed, read].into_iter().flatten().fold(self.seen_seq, u64::min);
         let resume = Resume { epoch: &self.settings.epoch, after };

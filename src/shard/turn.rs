@@ -22,6 +22,7 @@ use crate::shard::inbox::Inbox;
 use crate::shard::intake::Received;
 use crate::shard::listing::Walks;
 use crate::shard::losses::Losses;
+use crate::shard::places::Places;
 use crate::shard::pools::Pools;
 use crate::shard::proxies::Proxies;
 use crate::shard::sessions::SessionIds;
@@ -73,6 +74,8 @@ pub struct Shard<D, H> {
     pub(super) awaiting: Vec<Key>,
     /// How far: up to this event, and whether all was delivered.
     pub(super) awaited: (u64, bool),
+    /// Whose turn it is among those that asked for it.
+    pub(super) places: Places,
     pub(super) step_items: Vec<(Lane, Item)>,
     pub(super) replayed: Replayed,
     /// Every event up to this one has come out of the inbox, or will.
@@ -121,6 +124,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             behind: VecDeque::new(),
             awaiting: Vec::new(),
             awaited: (0, false),
+            places: Places::new(settings.catch_up),
             step_items: Vec::new(),
             replayed: Replayed::default(),
             complete_to: 0,
@@ -164,6 +168,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.keep_partial_messages_within_budget(start);
         self.fire_timers(start);
         self.drain_inbox(start);
+        self.promote_waiting(start);
         self.catch_up();
         self.keep_within_budget(start);
         self.flush(start);
@@ -192,7 +197,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let timers = self.wheel.next().map(|next| self.absence.not_before(next));
-        let deadlines = [timers, self.accepts.retry_at(), self.drain.next()];
+        let deadlines = [timers, self.accepts.retry_at(), self.drain.next(), self.places.next()];
         deadlines.into_iter().flatten().min()
     }
 

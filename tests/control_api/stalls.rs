@@ -20,8 +20,8 @@ use alarmcast::queue;
 use alarmcast::session::Timing;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Admission, Close, Handle, Handler, HandshakeLimits, Inbox, Intake, Links, Message, Replies,
-    Settings, Shard,
+    Admission, CatchUpLimits, Close, Handle, Handler, HandshakeLimits, Inbox, Intake, Links,
+    Message, Replies, Settings, Shard,
 };
 use alarmcast::stream::history;
 use alarmcast::ws::{self, Refusal, Request, frame};
@@ -95,6 +95,7 @@ fn settings(all_stats: Vec<Arc<ShardStats>>) -> Settings {
         admission: Admission::default(),
         accepts: 2,
         handshakes: HandshakeLimits::UNLIMITED,
+        catch_up: CatchUpLimits::UNLIMITED,
         outbox: queue::Limits { messages_max: 100, bytes_max: 100_000 },
         backlog_bytes_max: 1_000_000,
         send_bytes_max: 10_000,

@@ -16,8 +16,8 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Admission, Handle, HandshakeLimits, Inbox, Intake, Links, Settings, Shard, StreamHandler,
-    StreamSettings,
+    Admission, CatchUpLimits, Handle, HandshakeLimits, Inbox, Intake, Links, Settings, Shard,
+    StreamHandler, StreamSettings,
 };
 use alarmcast::stream::history::{self, WindowWriter};
 use alarmcast::stream::{Sequenced, Sequencer};
@@ -302,6 +302,7 @@ fn settings(stats: &Arc<ShardStats>) -> Settings {
         message: ws::Limits::default(),
         admission: Admission::default(),
         handshakes: HandshakeLimits::UNLIMITED,
+        catch_up: CatchUpLimits::UNLIMITED,
         intake: Intake::UNLIMITED,
         timing: Timing {
             handshake: long,

@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Program, Server, events};
+use crate::support::{Client, Program, Raw, Server, events, eventually};
 
 fn subscribe(client: &mut Client, from: &Value) -> Value {
     let mut message = json!({"type": "subscribe", "subscription_id": "s", "filters": {}});
@@ -195,4 +195,49 @@ fn tail_prints_what_it_missed_while_it_was_cut_off_once_and_in_order() {
         assert_eq!(message(&tail), "last");
         tail.succeed();
     }
+}
+
+#[test]
+fn where_too_many_ask_for_the_past_the_others_are_told_when_to_ask_again() {
+    const ASKING: usize = 8;
+    let settings = ["limits.catch_ups_per_shard_max=1", "limits.catch_ups_waiting_per_shard_max=1"];
+    let server = Server::with(&settings);
+    let batch: Vec<Value> = (0..400).map(|_| events::large("past", 5_000)).collect();
+    server.publish_all(&batch);
+    let ask = json!({
+        "type": "subscribe", "subscription_id": "s", "filters": {}, "ref": 7,
+        "since": "2020-01-01T00:00:00Z",
+    });
+    // They read no further than the answer, so that nobody gets to the end.
+    let mut asking: Vec<Raw> = (0..ASKING)
+        .map(|_| {
+            let mut raw = Raw::connect_with_little_room(server.stream_addr()).upgrade();
+            raw.send(&ask);
+            raw
+        })
+        .collect();
+    let mut refused = Vec::new();
+    let mut served = Vec::new();
+    for mut raw in asking.drain(..) {
+        let answer = raw.message();
+        assert_eq!(answer["ref"], 7);
+        if answer["type"] == "subscribed" {
+            served.push(raw);
+            continue;
+        }
+        assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("UNAVAILABLE")));
+        assert!(answer["retry_after_ms"].as_u64() >= Some(250), "{answer}");
+        refused.push(raw);
+    }
+    assert!((ASKING - 4..ASKING).contains(&refused.len()), "two of each shard: {}", refused.len());
+    let of_outcome = |outcome| {
+        server.metrics().sum_with("alarmcast_catch_ups_total", "outcome", outcome) as usize
+    };
+    assert_eq!(of_outcome("refused"), refused.len());
+    served.clear();
+    let mut again = refused.swap_remove(0);
+    eventually("there is room again", || {
+        again.send(&ask);
+        (again.message()["type"] == "subscribed").then_some(())
+    });
 }

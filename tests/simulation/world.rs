@@ -14,8 +14,8 @@ use alarmcast::session::Timing;
 use alarmcast::session::rate::Rate;
 use alarmcast::shard::stats::ShardStats;
 use alarmcast::shard::{
-    Admission, Handle, Handler, HandshakeLimits, Inbox, Intake, Links, Request, Settings, Shard,
-    StreamHandler, StreamSettings,
+    Admission, CatchUpLimits, Handle, Handler, HandshakeLimits, Inbox, Intake, Links, Request,
+    Settings, Shard, StreamHandler, StreamSettings,
 };
 use alarmcast::stream::history::{self, Window, WindowWriter};
 use alarmcast::stream::{Sequenced, Sequencer};
@@ -114,6 +114,7 @@ pub fn settings() -> Settings {
         connections_max: 48,
         admission: Admission::default(),
         handshakes: HandshakeLimits::UNLIMITED,
+        catch_up: CatchUpLimits::UNLIMITED,
         accepts: 4,
         outbox: Limits { messages_max: 1000, bytes_max: 1024 * 1024 },
         send_bytes_max: 8 * 1024,

@@ -180,7 +180,10 @@ impl Tail {
                     Logged(message["message"].as_str().unwrap_or("?")),
                 );
                 // The only thing that was asked is the subscription.
-                return Ok(Some(Lost::Final(refused)));
+                return Ok(Some(match message["retry_after_ms"].as_u64() {
+                    None => Lost::Final(refused),
+                    after => Lost::Again { why: refused, after: after.map(Duration::from_millis) },
+                }));
             }
             _ => {}
         }

@@ -98,10 +98,22 @@ impl Writer<'_> {
         );
         let done = self.sum(|cells| &cells.catch_ups_done);
         let lost = self.sum(|cells| &cells.catch_ups_lost);
+        let refused = self.sum(|cells| &cells.catch_ups_refused);
         self.text.counters(
             "alarmcast_catch_ups_total",
-            "Connections that caught up with the past, or were passed by it, by outcome.",
-            &[(&[("outcome", "caught_up")], done), (&[("outcome", "history_expired")], lost)],
+            "Connections that caught up with the past, were passed by it, or found too many before them, by outcome.",
+            &[
+                (&[("outcome", "caught_up")], done),
+                (&[("outcome", "history_expired")], lost),
+                (&[("outcome", "refused")], refused),
+            ],
+        );
+        let active = self.sum(|cells| &cells.catch_ups_active);
+        let waiting = self.sum(|cells| &cells.catch_ups_waiting);
+        self.text.gauges(
+            "alarmcast_catch_ups",
+            "Connections that catch up with the past, or wait for their turn.",
+            &[(&[("state", "active")], active), (&[("state", "waiting")], waiting)],
         );
     }
 
