@@ -3,6 +3,7 @@
 mod connections;
 mod history;
 mod plane;
+mod runbook;
 mod stalls;
 
 use std::net::TcpStream;

@@ -19,6 +19,7 @@ mod alertmanager;
 mod broadcast;
 mod cli;
 mod clients;
+mod connections;
 mod crowd;
 mod drain;
 mod driver;

@@ -65,6 +65,12 @@ pub fn get(agent: &Agent, url: &str) -> Answer {
 }
 
 #[track_caller]
+pub fn delete(agent: &Agent, url: &str) -> Answer {
+    let response = agent.delete(url).call().unwrap_or_else(|error| panic!("DELETE {url}: {error}"));
+    Answer::read(response)
+}
+
+#[track_caller]
 pub fn post(agent: &Agent, url: &str, content_type: &str, body: &[u8]) -> Answer {
     let response = agent
         .post(url)

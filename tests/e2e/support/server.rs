@@ -144,6 +144,11 @@ impl Server {
     }
 
     #[track_caller]
+    pub fn delete(&self, path: &str) -> Answer {
+        http::delete(&self.agent, &format!("{}{path}", self.control_url))
+    }
+
+    #[track_caller]
     pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Answer {
         http::post(&self.agent, &format!("{}{path}", self.control_url), content_type, body)
     }
