@@ -165,7 +165,7 @@ pub(super) async fn page(
     let asked: Vec<Handle> = context
         .shards
         .iter()
-        .filter(|handle| shard.is_none_or(|shard| handle.index() == shard))
+        .filter(|handle| shard.is_none_or(|shard| handle.index() == shard) && !handle.has_ended())
         .cloned()
         .collect();
     let limit = query.limit;
@@ -263,8 +263,8 @@ async fn find<T: Send + 'static>(
     for (handle, answer) in shards.iter().zip(ask_all(shards, TIMEOUT, request).await) {
         match answer {
             Some(Some(found)) => return Ok((handle, found)),
-            Some(None) => {}
-            None => unheard = Some(handle),
+            None if !handle.has_ended() => unheard = Some(handle),
+            Some(None) | None => {}
         }
     }
     // It may be there.

@@ -64,7 +64,8 @@ impl Watchdog {
             for ((shard, watched), verdict) in context.shards.iter().zip(&mut watched).zip(&self.0)
             {
                 let turns = shard.stats().turns.get();
-                if let Some(change) = watched.look(now, turns, shard.is_parked()) {
+                let is_idle = shard.is_parked() || shard.has_ended();
+                if let Some(change) = watched.look(now, turns, is_idle) {
                     verdict.note(change);
                     tell(shard, watched, change);
                 }
@@ -91,7 +92,7 @@ impl Verdict {
 struct Watched {
     turns: u64,
     looked_at: Instant,
-    /// Looks in a row at which it neither had turned nor was parked.
+    /// Looks in a row at which it had not turned, and was not idle either.
     in_vain: u32,
 }
 
@@ -108,9 +109,9 @@ impl Watched {
         Self { turns: 0, looked_at: now, in_vain: 0 }
     }
 
-    fn look(&mut self, now: Instant, turns: u64, is_parked: bool) -> Option<Change> {
+    fn look(&mut self, now: Instant, turns: u64, is_idle: bool) -> Option<Change> {
         let is_late = now.since(self.looked_at) > LATE;
-        let has_moved = turns != self.turns || is_parked;
+        let has_moved = turns != self.turns || is_idle;
         (self.turns, self.looked_at) = (turns, now);
         if has_moved {
             let was_stalled = self.in_vain >= LOOKS;

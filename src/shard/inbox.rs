@@ -80,7 +80,7 @@ impl Inbox {
 
     /// The shard has ended: who asked it for something hears so by the end of its channel.
     pub fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.ended.store(true, Ordering::Release);
         self.drop_requests_if_ended();
     }
 
@@ -172,6 +172,11 @@ impl Handle {
 
     pub fn stats(&self) -> &ShardStats {
         &self.stats
+    }
+
+    /// Whether the shard has ended: it has no connections any more.
+    pub fn has_ended(&self) -> bool {
+        self.inbox.ended.load(Ordering::Acquire)
     }
 
     /// Whether the shard waits for something to do, and nobody has woken it.

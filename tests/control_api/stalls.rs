@@ -296,6 +296,28 @@ fn a_stalled_shard_on_io_uring_is_named_while_the_other_goes_on() {
 }
 
 #[test]
+fn a_shard_that_has_ended_is_neither_stalled_nor_asked() {
+    let pair = pair(|listener| EpollDriver::new(&config(), listener).expect("a driver"));
+    pair.handles[1].force();
+    while !pair.handles[1].has_ended() {
+        thread::yield_now();
+    }
+    let mut last = pair.connect(0);
+    let page = pair.get("/api/v1/connections");
+    assert_eq!((page.status, page.json()["connections"].as_array().map(Vec::len)), (200, Some(1)));
+    let stranger = "/api/v1/connections/019ca8e1-9f40-7000-8000-0000000000aa";
+    refused(&pair.get(stranger), 404, "NOT_FOUND");
+    // It would be found to be stalled before the other one is.
+    last.say("stop");
+    pair.stopped.recv().expect("it stops");
+    let ready = pair.await_ready(503);
+    assert_eq!(ready.json()["reason"], "shard 0 is stalled: its thread does not turn");
+    pair.assert_metric("alarmcast_shard_stalls_total{shard=\"1\"} 0");
+    pair.go_on.send(()).expect("awaited");
+    pair.await_ready(200);
+}
+
+#[test]
 fn a_panic_of_one_handler_is_counted_and_its_connection_is_gone_from_the_list() {
     let pair = pair(|listener| EpollDriver::new(&config(), listener).expect("a driver"));
     let (mut unlucky, mut other) = (pair.connect(0), pair.connect(0));
