@@ -123,7 +123,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.links.stats.sockets_refused.add(u64::from(is_refused));
         self.links.stats.handshakes_pending.add(u64::from(counted == Counted::Shaking));
         self.start_receiving(key);
-        if self.drain.is_draining() {
+        if self.drain.refuses_at_once {
             self.refuse(key, "the server is shutting down; try again later", now);
         } else if is_full {
             self.links.stats.connections_refused.add(1);

@@ -13,6 +13,10 @@ use crate::shard::turn::Shard;
 const GOING_AWAY: Close =
     Close { code: CloseCode::GoingAway, reason: "the server is shutting down" };
 
+/// How long a request is waited for once nobody is served any more. It is answered by 503 when it
+/// has come: proxies do not expect an answer before they have asked.
+const LAST_REQUESTS: Duration = Duration::from_millis(500);
+
 /// Connections that are told in one turn.
 const TOLD_PER_TURN: usize = 1_024;
 
@@ -22,6 +26,10 @@ pub(super) struct Drain {
     asked: Option<Asked>,
     /// There once the events that came before the request are queued.
     leaving: Option<Leaving>,
+    /// When handshakes that are still under way are refused; there once no connection is open.
+    last_requests: Option<Instant>,
+    /// Requests are not waited for any more.
+    pub refuses_at_once: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +61,7 @@ impl Drain {
     pub fn next(&self) -> Option<Instant> {
         let deadline = self.asked.as_ref()?.deadline;
         let moment = self.leaving.as_ref().and_then(Leaving::next);
-        Some(moment.map_or(deadline, |moment| moment.min(deadline)))
+        [moment, self.last_requests].into_iter().flatten().chain([deadline]).min()
     }
 }
 
@@ -80,28 +88,39 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn advance_drain(&mut self, now: Instant) {
         let Some(Asked { window, .. }) = self.drain.asked else { return };
         if self.drain.leaving.is_none() && !self.links.inbox.has_events() {
-            let keys = self.refuse_handshakes(now);
+            let is_open = |key: &Key| self.connections.get(*key).is_some_and(|it| it.is_open);
+            let keys = self.connections.keys().filter(is_open).collect();
             self.drain.leaving = Some(Leaving { keys, next: 0, start: now, window });
         }
         for _ in 0..TOLD_PER_TURN {
             let due = self.drain.leaving.as_mut().and_then(|leaving| leaving.pop_due(now));
-            let Some(key) = due else { return };
+            let Some(key) = due else { break };
             self.close(key, GOING_AWAY, now);
         }
+        self.end_handshakes(now);
     }
 
-    /// Ends the handshakes that are under way; gives the other connections.
-    fn refuse_handshakes(&mut self, now: Instant) -> Vec<Key> {
-        let keys: Vec<Key> = self.connections.keys().collect();
+    /// Ends the handshakes that are under way, a moment after the last connection was told: until
+    /// then each is answered when its request has come.
+    fn end_handshakes(&mut self, now: Instant) {
+        let is_served = self.links.stats.connections_active.get() > 0;
+        if self.drain.leaving.is_none() || is_served || self.drain.refuses_at_once {
+            return;
+        }
+        let until = *self.drain.last_requests.get_or_insert(now + LAST_REQUESTS);
+        if until > now {
+            return;
+        }
+        self.drain.refuses_at_once = true;
+        self.drain.last_requests = None;
         let is_handshaking = |key: &Key| {
             let connection = self.connections.get(*key);
             connection.is_some_and(|connection| connection.session.is_handshaking())
         };
-        let (handshaking, others): (Vec<Key>, _) = keys.into_iter().partition(is_handshaking);
+        let handshaking: Vec<Key> = self.connections.keys().filter(is_handshaking).collect();
         for key in handshaking {
             self.refuse(key, "the server is shutting down; try again later", now);
         }
-        others
     }
 
     /// Whether the shard has nothing left to do.

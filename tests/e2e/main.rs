@@ -9,7 +9,7 @@
 //! | `NODE_PATH` | a `node_modules` with the packages of `tests/clients/package.json` |
 //! | `ALARMCAST_TEST_PROMTOOL` | promtool, where it is not in `PATH` |
 //!
-//! Debian's `prometheus-alertmanager` and `node` must be in `PATH`, its `faketime` installed.
+//! Debian's `prometheus-alertmanager`, `nginx` and `node` must be in `PATH`, its `faketime` installed.
 //! Whatever is missing fails the tests that need it.
 
 #![forbid(unsafe_code)]
@@ -36,6 +36,7 @@ mod origins;
 mod proxies;
 mod rates;
 mod resume;
+mod rolling;
 mod segments;
 mod shedding;
 mod support;

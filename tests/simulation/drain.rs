@@ -55,6 +55,8 @@ fn handshakes_under_way_and_connections_that_come_late_get_503() {
     let mut late = world.connect();
     late.send_raw(request("/ws").as_bytes());
     world.settle(&mut [&mut staying, &mut shaking, &mut late]);
+    assert_eq!((late.status(), shaking.status()), (Some(503), None), "when it has asked");
+    world.pass(secs(1), &mut [&mut staying, &mut shaking, &mut late]);
     for client in [&mut shaking, &mut late] {
         assert_eq!(client.status(), Some(503));
         let head = client.head.as_deref().expect("an answer");

@@ -116,6 +116,7 @@ fn e2e(context: &Context, mut test: Command, driver: &str) -> Result {
     }
     tools::debian::ensure(context, "prometheus-alertmanager", "prometheus-alertmanager")?;
     tools::debian::ensure(context, "faketime", "faketime")?;
+    tools::debian::ensure(context, "nginx", "nginx-light")?;
     let promtool = tools::debian::promtool(context)?;
     test.args(["test", "--locked", "--no-fail-fast"])
         .args(names.iter().flat_map(|name| ["--test", name]));

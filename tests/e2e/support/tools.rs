@@ -27,6 +27,13 @@ pub fn promtool() -> PathBuf {
     std::env::var_os("ALARMCAST_TEST_PROMTOOL").map_or_else(|| in_path("promtool"), PathBuf::from)
 }
 
+/// nginx, which Debian keeps where only root looks.
+#[track_caller]
+pub fn nginx() -> Command {
+    let path = PathBuf::from("/usr/sbin/nginx");
+    if path.is_file() { Command::new(path) } else { Command::new(in_path_as("nginx", "-v")) }
+}
+
 #[track_caller]
 pub fn alertmanager() -> PathBuf {
     in_path("prometheus-alertmanager")
@@ -42,7 +49,13 @@ pub fn faketime() -> PathBuf {
 
 #[track_caller]
 fn in_path(program: &str) -> PathBuf {
-    if Command::new(program).arg("--version").output().is_err() {
+    in_path_as(program, "--version")
+}
+
+/// As what answers to that flag.
+#[track_caller]
+fn in_path_as(program: &str, flag: &str) -> PathBuf {
+    if Command::new(program).arg(flag).output().is_err() {
         missing(program);
     }
     program.into()
