@@ -12,7 +12,7 @@ use crate::Error;
 use crate::fanout::{Criticals, Settings};
 use crate::filters::{Filters, Kind};
 use crate::target::Target;
-use crate::{filtered, slow};
+use crate::{filtered, slow, stalled};
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
 #[derive(Debug, Parser)]
@@ -51,6 +51,14 @@ pub enum Command {
     /// bytes of other events came first. The server has to be on this machine, with one shard and
     /// no other publisher. The exit codes are as for `fanout`.
     Slow(SlowArgs),
+    /// Let very many subscribers never read while others do, under a flood: the server's memory over
+    /// time, and the latency of those that read, in turns without and with the others.
+    ///
+    /// Start the server with `--set limits.write_timeout_secs=3600 --set
+    /// session.idle_timeout_secs=7200 --set session.heartbeat_interval_secs=3600`, else it ends those
+    /// that never read while they are looked at. The exit codes are as for `fanout`; the ratio of
+    /// latencies is told and not judged.
+    Stalled(StalledArgs),
     /// What a run starts for itself; it takes its plan on standard input.
     #[command(hide = true)]
     Worker,
@@ -217,6 +225,41 @@ pub struct SlowArgs {
     /// Print the result as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct StalledArgs {
+    /// Of those that read; --server-pid is needed.
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Subscribers that never read.
+    #[arg(long, default_value_t = 10_000)]
+    pub stalled: u32,
+    /// Bytes of the server's memory that each of them may take.
+    #[arg(long, default_value_t = 16 * 1024)]
+    pub stalled_bytes_max: u64,
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+}
+
+impl StalledArgs {
+    /// As [`FanoutArgs::settings`].
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<stalled::Settings, Error> {
+        let Some(server_pid) = self.crowd.server_pid else {
+            return Err(Error::Usage("--server-pid is needed: memory is measured".to_owned()));
+        };
+        Ok(stalled::Settings {
+            control: self.crowd.control.clone(),
+            fanout: self.crowd.settings(program)?,
+            stalled: self.stalled,
+            rounds: self.rounds,
+            stalled_bytes_max: self.stalled_bytes_max,
+            server_pid,
+        })
+    }
 }
 
 impl SlowArgs {

@@ -12,6 +12,7 @@
 //!   [`outcome`] and [`report`] tell how it went.
 //! - [`filtered`]: fan-outs in turn, with one filter and with very many ([`filters`]).
 //! - [`slow`]: a few subscribers, some of them slow, and an audit of what each was sent.
+//! - [`stalled`]: fan-outs in turn, without and with very many subscribers that never read.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,7 @@ pub mod report;
 pub mod sequence;
 pub mod server_process;
 pub mod slow;
+pub mod stalled;
 pub mod tally;
 pub mod target;
 pub mod wire;

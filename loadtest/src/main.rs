@@ -4,11 +4,14 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use alarmcast_loadtest::args::{Cli, Command, FanoutArgs, FilteredArgs, PrioritiesArgs, SlowArgs};
+use alarmcast_loadtest::args::{
+    Cli, Command, FanoutArgs, FilteredArgs, PrioritiesArgs, SlowArgs, StalledArgs,
+};
 use alarmcast_loadtest::filtered::FilteredOutcome;
 use alarmcast_loadtest::outcome::Outcome;
 use alarmcast_loadtest::slow::outcome::SlowOutcome;
-use alarmcast_loadtest::{Error, fanout, filtered, report, slow, worker};
+use alarmcast_loadtest::stalled::StalledOutcome;
+use alarmcast_loadtest::{Error, fanout, filtered, report, slow, stalled, worker};
 use clap::Parser;
 use serde::Serialize;
 
@@ -32,6 +35,10 @@ fn main() -> ExitCode {
         Command::Slow(args) => {
             let is_json = args.json;
             conclude(try_slow(args), is_json, report::slow::table, |outcome| outcome.ok)
+        }
+        Command::Stalled(args) => {
+            let is_json = args.crowd.json;
+            conclude(try_stalled(args), is_json, report::stalled::table, |outcome| outcome.ok)
         }
         Command::Worker => {
             worker::run();
@@ -58,6 +65,10 @@ fn this_program() -> Result<PathBuf, Error> {
 
 fn try_slow(args: SlowArgs) -> Result<SlowOutcome, Error> {
     slow::run(&args.settings()?, &mut say)
+}
+
+fn try_stalled(args: StalledArgs) -> Result<StalledOutcome, Error> {
+    stalled::run(&args.settings(this_program()?)?, &mut say)
 }
 
 fn say(line: &str) {

@@ -5,6 +5,7 @@
 mod bans;
 mod layers;
 mod leftovers;
+mod named_tests;
 mod sizes;
 mod source;
 mod unsafety;
@@ -94,6 +95,11 @@ fn unsafe_stays_in_its_four_places() {
 #[test]
 fn every_other_folder_forbids_unsafe() {
     check(unsafety::folders_without_forbid);
+}
+
+#[test]
+fn documents_name_tests_that_are_there() {
+    check(named_tests::missing);
 }
 
 #[test]

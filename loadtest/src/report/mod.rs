@@ -2,6 +2,7 @@
 
 pub mod filtered;
 pub mod slow;
+pub mod stalled;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};

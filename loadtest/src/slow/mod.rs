@@ -6,7 +6,7 @@ mod flood;
 pub mod heard;
 mod kernel;
 pub mod outcome;
-mod reader;
+pub(crate) mod reader;
 mod readers;
 mod run;
 

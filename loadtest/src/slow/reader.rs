@@ -107,6 +107,11 @@ impl<H: Heard> Reader<H> {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(bytes)
     }
 
+    /// The connection alone, for who reads no more.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     fn subscribe(&mut self, target: &Target) -> io::Result<()> {
         let (upgrade, request) = Upgrade::start(&target.host, &target.path, Some(JSON_SUBPROTOCOL));
         self.stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;

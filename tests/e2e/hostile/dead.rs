@@ -30,7 +30,6 @@ fn windows_that_stay_shut_are_given_up_though_nothing_is_acknowledged() {
         let silent = narrow(server, EACH);
         silent.iter().for_each(Raw::cut_cable);
         fill(server);
-        assert!(backlog(server) > 0.0, "the kernels took it all");
         await_errors(server, "write_timeout", 2 * EACH);
         server.await_metric("alarmcast_shard_sockets", 1.0);
         assert_eq!(backlog(server), 0.0);

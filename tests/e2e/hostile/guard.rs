@@ -237,6 +237,12 @@ fn warm_up(server: &Server) {
     clients.into_iter().for_each(Client::close);
 }
 
+/// Resident memory of the server now, in KiB.
+#[track_caller]
+pub fn resident_kib(server: &Server) -> u64 {
+    memory(server).resident
+}
+
 #[track_caller]
 fn memory(server: &Server) -> Memory {
     let path = format!("/proc/{}/status", server.program.id());
@@ -258,7 +264,7 @@ fn forget_peak(server: &Server) {
 
 /// Of all threads, to the nanosecond as the scheduler counts it.
 #[track_caller]
-fn processor_time(server: &Server) -> Duration {
+pub fn processor_time(server: &Server) -> Duration {
     let path = format!("/proc/{}/task", server.program.id());
     let threads = fs::read_dir(path).expect("the server runs");
     let of_thread = |thread: fs::DirEntry| {

@@ -3,6 +3,7 @@
 //! One test is one kind of input, against a server of its own: see [`guard::Row`] for what is
 //! checked around each of them.
 
+mod crowds;
 mod dead;
 mod endings;
 mod filters;
@@ -12,6 +13,7 @@ mod guard;
 mod handshake;
 mod names;
 mod payloads;
+mod scarcity;
 mod signals;
 mod smuggling;
 mod time;

@@ -1,0 +1,56 @@
+//! Runs with subscribers that never read, as people read them.
+
+use crate::report::{Bytes, Micros, Table};
+use crate::stalled::{Round, StalledOutcome};
+
+/// A table of the outcome, one value a line.
+pub fn table(outcome: &StalledOutcome) -> String {
+    let mut table = Table::default();
+    outcome.rounds.iter().for_each(|round| rows_of_round(round, &mut table));
+    table.row(
+        "p99",
+        format_args!(
+            "{} without, {} with {} that never read: {:.2} of it",
+            Micros(outcome.p99_us_without as u64),
+            Micros(outcome.p99_us_with as u64),
+            outcome.stalled,
+            outcome.p99_ratio
+        ),
+    );
+    table.row(
+        "memory",
+        format_args!("{:.0} bytes at most for each that never reads", outcome.bytes_per_stalled),
+    );
+    table.end(outcome.ok, &outcome.complaints, "nothing is missing, memory is bounded and flat");
+    table.text
+}
+
+fn rows_of_round(round: &Round, table: &mut Table) {
+    for (name, outcome) in [("without", &round.without), ("with", &round.with)] {
+        let (deliveries, latency) = (&outcome.deliveries, &outcome.latency_us);
+        table.row(
+            name,
+            format_args!(
+                "{} of {} delivered, {:.0}/s; p50 {}, p99 {}, max {}",
+                deliveries.delivered,
+                deliveries.expected,
+                deliveries.per_second,
+                Micros(latency.p50),
+                Micros(latency.p99),
+                Micros(latency.max)
+            ),
+        );
+    }
+    let memory = &round.memory;
+    let tenths: Vec<String> = memory.tenths.iter().map(|&rss| Bytes(rss).to_string()).collect();
+    table.row(
+        "  server memory",
+        format_args!(
+            "{} before, {} with all connected, then {}; {} held to the end",
+            Bytes(memory.before),
+            Bytes(memory.connected),
+            tenths.join(", "),
+            memory.held
+        ),
+    );
+}

@@ -1,0 +1,212 @@
+//! The scenario of very many subscribers that never read: what they cost the server in memory, and
+//! those that read in latency, in turns without and with them.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::fanout::{self, Settings as FanoutSettings};
+use crate::outcome::Outcome;
+use crate::server_process::sample;
+use crate::slow::heard::Counts;
+use crate::slow::reader::Reader;
+
+/// SO_RCVBUF of who never reads: what its kernel takes is not the server's.
+const RECEIVE_BUFFER_BYTES: usize = 4_096;
+const BETWEEN_SAMPLES: Duration = Duration::from_millis(100);
+/// Growth from the middle of a flood to its end that is none.
+const NOISE_BYTES: u64 = 2 * 1024 * 1024;
+const NOISE_SHARE: u64 = 50;
+
+/// A run, in full.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The flood, and those that read it.
+    pub fanout: FanoutSettings,
+    /// Those that do not.
+    pub stalled: u32,
+    pub rounds: u32,
+    /// What each of them may cost.
+    pub stalled_bytes_max: u64,
+    pub server_pid: u32,
+    /// The control endpoint, `http://HOST:PORT`.
+    pub control: String,
+}
+
+/// What the rounds showed; serialised as the result of `--json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StalledOutcome {
+    /// Nothing is missing for those that read, and memory is bounded and flat.
+    pub ok: bool,
+    pub complaints: Vec<String>,
+    pub stalled: u32,
+    pub rounds: Vec<Round>,
+    /// Means over all rounds, of those that read.
+    pub p99_us_without: f64,
+    pub p99_us_with: f64,
+    pub p99_ratio: f64,
+    /// The most in any round, for each of those that do not read.
+    pub bytes_per_stalled: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    pub without: Outcome,
+    pub with: Outcome,
+    pub memory: Memory,
+}
+
+/// Of the server, in bytes: VmRSS.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// After the flood without those that do not read, which has filled what it needs itself.
+    pub before: u64,
+    /// With all of them subscribed.
+    pub connected: u64,
+    /// After each tenth of the flood with them.
+    pub tenths: Vec<u64>,
+    pub max: u64,
+    /// Connections at the end of the flood, those that do not read among them.
+    pub held: u32,
+}
+
+/// Runs all rounds; `say` is told how it goes.
+///
+/// # Errors
+/// When one could not be run; what the server failed at is in the outcome.
+pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StalledOutcome, Error> {
+    let mut rounds = Vec::new();
+    for number in 1..=settings.rounds {
+        say(&format!("round {number}: without"));
+        let without = fanout::run(&settings.fanout, say)?;
+        let before = sample(settings.server_pid)?.rss_bytes;
+        say(&format!("round {number}: with {} that never read", settings.stalled));
+        let silent = connect(settings)?;
+        let connected = sample(settings.server_pid)?.rss_bytes;
+        let (with, samples) = sampled(settings.server_pid, || fanout::run(&settings.fanout, say));
+        let memory = Memory {
+            before,
+            connected,
+            max: samples.iter().copied().max().unwrap_or(0),
+            tenths: tenths(&samples),
+            held: u32::try_from(active(&settings.control)?).unwrap_or(u32::MAX),
+        };
+        drop(silent);
+        rounds.push(Round { without, with: with?, memory });
+    }
+    Ok(conclude(settings, rounds))
+}
+
+fn connect(settings: &Settings) -> Result<Vec<TcpStream>, Error> {
+    let target = &settings.fanout.target;
+    let open = |_| {
+        let reader = Reader::open(target, Some(RECEIVE_BUFFER_BYTES), Counts::default())?;
+        Ok(reader.into_stream())
+    };
+    (0..settings.stalled).map(open).collect()
+}
+
+/// Does `work`, and looks at the server's memory meanwhile.
+fn sampled<T>(pid: u32, work: impl FnOnce() -> T) -> (T, Vec<u64>) {
+    let is_over = Arc::<AtomicBool>::default();
+    let told = Arc::clone(&is_over);
+    thread::scope(|scope| {
+        let sampler = scope.spawn(move || {
+            let mut samples = Vec::new();
+            while !told.load(Ordering::Acquire) {
+                samples.extend(sample(pid).map(|sample| sample.rss_bytes));
+                thread::sleep(BETWEEN_SAMPLES);
+            }
+            samples
+        });
+        let result = work();
+        is_over.store(true, Ordering::Release);
+        (result, sampler.join().unwrap_or_default())
+    })
+}
+
+fn tenths(samples: &[u64]) -> Vec<u64> {
+    let at = |tenth: usize| samples.get((samples.len() * tenth).div_ceil(10).saturating_sub(1));
+    (1..=10).filter_map(at).copied().collect()
+}
+
+/// Connections that the server holds, as it tells.
+fn active(control: &str) -> Result<u64, Error> {
+    const NAME: &str = "websocket_active_connections ";
+    let url = format!("{}/metrics", control.trim_end_matches('/'));
+    let failed = |error: ureq::Error| Error::Usage(format!("{url}: {error}"));
+    let mut response = ureq::get(&url).call().map_err(failed)?;
+    let text = response.body_mut().read_to_string().map_err(failed)?;
+    let value = text.lines().find_map(|line| line.strip_prefix(NAME)?.parse().ok());
+    value.ok_or_else(|| Error::Usage(format!("{url} has no {NAME}")))
+}
+
+fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
+    let mut complaints = Vec::new();
+    let each = f64::from(settings.stalled.max(1));
+    let mut bytes_per_stalled: f64 = 0.0;
+    for (number, round) in (1..).zip(&rounds) {
+        let of_fanout = round.without.complaints.iter().chain(&round.with.complaints);
+        complaints.extend(of_fanout.map(|complaint| format!("round {number}: {complaint}")));
+        let Memory { before, max, held, .. } = round.memory;
+        bytes_per_stalled = bytes_per_stalled.max(max.saturating_sub(before) as f64 / each);
+        if let Some(grown) = growth(&round.memory.tenths) {
+            complaints.push(format!("round {number}: memory grew by {grown} bytes to the end"));
+        }
+        if held < settings.stalled {
+            complaints.push(format!(
+                "round {number}: {} of those that never read were ended; give the server longer \
+                 limits.write_timeout_secs and session.heartbeat_interval_secs",
+                settings.stalled - held
+            ));
+        }
+    }
+    if bytes_per_stalled > settings.stalled_bytes_max as f64 {
+        complaints.push(format!("{bytes_per_stalled:.0} bytes for each that never reads"));
+    }
+    let mean = |of: fn(&Round) -> &Outcome| {
+        let sum: u64 = rounds.iter().map(|round| of(round).latency_us.p99).sum();
+        sum as f64 / rounds.len().max(1) as f64
+    };
+    let (p99_us_without, p99_us_with) = (mean(|round| &round.without), mean(|round| &round.with));
+    StalledOutcome {
+        ok: complaints.is_empty(),
+        complaints,
+        stalled: settings.stalled,
+        p99_us_without,
+        p99_us_with,
+        p99_ratio: if p99_us_without > 0.0 { p99_us_with / p99_us_without } else { 0.0 },
+        bytes_per_stalled,
+        rounds,
+    }
+}
+
+/// From the middle of the flood to its end, where it is more than noise.
+fn growth(tenths: &[u64]) -> Option<u64> {
+    let (middle, end) = (*tenths.get(tenths.len() / 2)?, *tenths.last()?);
+    let grown = end.saturating_sub(middle);
+    (grown > NOISE_BYTES + middle / NOISE_SHARE).then_some(grown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_grows_to_the_end_is_not_flat() {
+        const MIB: u64 = 1024 * 1024;
+        let flat: Vec<u64> =
+            [10, 60, 99, 100, 100, 100, 101, 100, 102, 101].map(|m| m * MIB).into();
+        let grows: Vec<u64> = (1..=10).map(|tenth| tenth * 20 * MIB).collect();
+        assert_eq!(growth(&flat), None);
+        assert_eq!(growth(&grows), Some(80 * MIB));
+        assert_eq!(growth(&[]), None);
+        assert_eq!(tenths(&(1..=20).collect::<Vec<_>>()), [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
+        assert_eq!(tenths(&[]), [0; 0]);
+    }
+}
