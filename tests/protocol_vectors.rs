@@ -91,7 +91,7 @@ fn every_vector_is_of_a_kind_that_is_tested() {
     for vector in vectors() {
         let known = matches!(
             vector.info[..],
-            ["client", "subscribe" | "unsubscribe" | "ping" | "ack"]
+            ["client", "subscribe" | "unsubscribe" | "ping" | "ack" | "flow_control"]
                 | ["client", "error", _]
                 | ["server", _]
                 | ["server", "subscribed", "not_resumed"]
@@ -120,12 +120,14 @@ fn client_vectors_decode_to_what_is_stated() {
             Ok(ClientMessage::Unsubscribe { .. }) => "unsubscribe".to_owned(),
             Ok(ClientMessage::Ping { .. }) => "ping".to_owned(),
             Ok(ClientMessage::Ack { .. }) => "ack".to_owned(),
+            Ok(ClientMessage::FlowControl { .. }) => "flow_control".to_owned(),
             Err(MessageError { code, .. }) => format!("error {code}"),
         };
         assert_eq!(decoded, stated, "line {}", vector.line);
         seen.push(stated);
     }
-    for kind in ["subscribe", "unsubscribe", "ping", "ack", "error INVALID_FILTER"] {
+    let kinds = ["subscribe", "unsubscribe", "ping", "ack", "flow_control", "error INVALID_FILTER"];
+    for kind in kinds {
         assert!(seen.iter().any(|stated| stated == kind), "no vector for {kind}");
     }
 }
@@ -159,6 +161,7 @@ fn server_vectors_are_what_the_encoders_write() {
         "checkpoint",
         "unsubscribed",
         "pong",
+        "flow_control",
         "error",
         "dropped",
         "closing",
@@ -229,6 +232,7 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
             ServerMessage::Unsubscribed { subscription_id, r#ref: Some(&json!("bye")) }
         }
         "pong" => ServerMessage::Pong { timestamp: NOW, r#ref: None },
+        "flow_control" => ServerMessage::FlowControl { pause: true, r#ref: Some(&json!(7)) },
         "dropped" => ServerMessage::Dropped {
             from_seq: 17,
             to_seq: 41,

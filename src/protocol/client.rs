@@ -39,6 +39,11 @@ pub enum ClientMessage {
         message_id: Uuid,
         r#ref: Option<Value>,
     },
+    /// Holds events back, or lets them go on.
+    FlowControl {
+        pause: bool,
+        r#ref: Option<Value>,
+    },
 }
 
 /// Where in the past a subscription is to begin.
@@ -54,7 +59,7 @@ pub enum From {
 const REF_BYTES_MAX: usize = 256;
 
 /// Messages of the protocol that this version does not offer.
-const MESSAGES_NOT_OFFERED: [&str; 3] = ["authenticate", "flow_control", "checkpoint"];
+const MESSAGES_NOT_OFFERED: [&str; 2] = ["authenticate", "checkpoint"];
 /// Options of `subscribe` that this version does not offer.
 const OPTIONS_NOT_OFFERED: [&str; 2] = ["batch", "flow_control"];
 const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated connection; publish over HTTP instead: \
@@ -148,6 +153,11 @@ struct Ack {
     message_id: Uuid,
 }
 
+#[derive(Deserialize)]
+struct FlowControl {
+    pause: bool,
+}
+
 fn decode_object(
     mut object: Map<String, Value>,
     r#ref: Option<Value>,
@@ -171,6 +181,10 @@ fn decode_object(
             Ok(ClientMessage::Ping { timestamp, r#ref })
         }
         "ack" => decode_ack(object, r#ref),
+        "flow_control" => {
+            let FlowControl { pause } = typed(object)?;
+            Ok(ClientMessage::FlowControl { pause, r#ref })
+        }
         "publish" => Err(MessageError::new(ErrorCode::Unauthorized, HOW_TO_PUBLISH)),
         kind if MESSAGES_NOT_OFFERED.contains(&kind) => Err(not_offered(kind)),
         kind => {

@@ -68,6 +68,9 @@ fn check_answer(decoded: &Result<ClientMessage, MessageError>, encoding: Encodin
         Ok(ClientMessage::Ping { timestamp, r#ref }) => {
             ServerMessage::Pong { timestamp, r#ref: r#ref.as_ref() }.encode(encoding)
         }
+        Ok(ClientMessage::FlowControl { pause, r#ref }) => {
+            ServerMessage::FlowControl { pause: *pause, r#ref: r#ref.as_ref() }.encode(encoding)
+        }
         Ok(ClientMessage::Ack { .. }) => return,
     };
     if let Err(error) = read(&answer, encoding) {

@@ -38,6 +38,12 @@ pub enum ServerMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         r#ref: Option<&'a Value>,
     },
+    /// Events are held back from now on, or go on.
+    FlowControl {
+        pause: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a Value>,
+    },
     Error {
         code: ErrorCode,
         message: &'a str,

@@ -50,6 +50,10 @@ fn each_message_is_understood_and_unknown_fields_are_ignored() {
     let ack = format!(r#"{{"type":"ack","message_id":"{ID}","ref":null}}"#);
     let message_id = ID.parse().unwrap();
     assert_eq!(decode(&ack).unwrap(), ClientMessage::Ack { message_id, r#ref: None });
+    assert_eq!(
+        decode(r#"{"type":"flow_control","pause":false,"ref":1}"#).unwrap(),
+        ClientMessage::FlowControl { pause: false, r#ref: Some(json!(1)) }
+    );
 }
 
 #[test]
@@ -92,7 +96,6 @@ fn what_is_not_offered_is_told_so_and_ends_nothing() {
     for (text, code, word) in [
         (r#"{"type":"teleport"}"#, Unsupported, "`teleport`"),
         (r#"{"type":"authenticate","token":"t"}"#, Unsupported, "not offered yet"),
-        (r#"{"type":"flow_control","pause":true}"#, Unsupported, "not offered yet"),
         (r#"{"type":"checkpoint","seq":1}"#, Unsupported, "not offered yet"),
         (r#"{"type":"ack","seq":1}"#, Unsupported, "ack by seq"),
         (r#"{"type":"ack","up_to_seq":1}"#, Unsupported, "ack by up_to_seq"),

@@ -103,6 +103,15 @@ impl Backlog {
         }
     }
 
+    /// Whether something waits that is not below `floor`.
+    pub fn has_down_to(&self, floor: Lane) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::One(waiting) => waiting.lane <= floor,
+            Self::Many(outbox) => outbox.has_down_to(floor),
+        }
+    }
+
     /// The lowest lane that is empty together with all above it.
     pub fn idle_down_to(&self) -> Option<Lane> {
         match self {

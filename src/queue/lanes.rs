@@ -204,7 +204,13 @@ impl Outbox {
 
     /// Takes the next reference: the oldest of the highest lane that has any.
     pub fn pop(&mut self) -> Option<FrameId> {
-        let (id, bytes) = self.lanes.iter_mut().find_map(VecDeque::pop_front)?;
+        self.pop_down_to(Lane::Low)
+    }
+
+    /// As [`Outbox::pop`], from no lane below `floor`.
+    pub fn pop_down_to(&mut self, floor: Lane) -> Option<FrameId> {
+        let lanes = &mut self.lanes[..=floor as usize];
+        let (id, bytes) = lanes.iter_mut().find_map(VecDeque::pop_front)?;
         self.notice.take_if(|(notice, _)| *notice == id);
         if self.pongs.front() == Some(&id) {
             self.pongs.pop_front();
@@ -213,9 +219,15 @@ impl Outbox {
         Some(id)
     }
 
-    /// Size of what [`Outbox::pop`] would take.
-    pub fn next_bytes(&self) -> Option<usize> {
-        self.lanes.iter().find_map(|lane| lane.front()).map(|&(_, bytes)| bytes as usize)
+    /// Size of what [`Outbox::pop_down_to`] would take.
+    pub fn next_bytes(&self, floor: Lane) -> Option<usize> {
+        let lanes = &self.lanes[..=floor as usize];
+        lanes.iter().find_map(|lane| lane.front()).map(|&(_, bytes)| bytes as usize)
+    }
+
+    /// Whether something waits that is not below `floor`.
+    pub fn has_down_to(&self, floor: Lane) -> bool {
+        self.lanes[..=floor as usize].iter().any(|lane| !lane.is_empty())
     }
 
     /// Everything that waits, in the order of lanes.
@@ -239,7 +251,7 @@ impl Outbox {
 
     /// Whether something waits above the lanes of normal and low events.
     pub fn is_urgent(&self) -> bool {
-        self.lanes[..Lane::Normal as usize].iter().any(|lane| !lane.is_empty())
+        self.has_down_to(Lane::High)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -330,7 +342,7 @@ mod tests {
         assert_eq!(outbox.push(Lane::Control, ids[4], 1, LIMITS), Pushed::Full);
         outbox.push_past_limits(Lane::Control, ids[5], 50);
         assert_eq!((outbox.messages(), outbox.bytes()), (5, 143));
-        assert_eq!(outbox.next_bytes(), Some(50));
+        assert_eq!(outbox.next_bytes(Lane::Low), Some(50));
         assert_eq!(outbox.pop(), Some(ids[5]));
     }
 

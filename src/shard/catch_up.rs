@@ -90,8 +90,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             let Some(key) = self.behind.pop_front() else { break };
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.is_in_behind = false;
-            let is_served = connection.is_behind && !self.places.is_waiting(key);
-            if !is_served || connection.ending != Ending::No {
+            // One that is paused comes back when it goes on.
+            let is_held = self.places.is_waiting(key) || connection.is_paused();
+            if !connection.is_behind || is_held || connection.ending != Ending::No {
                 continue;
             }
             let idle_down_to = connection.backlog.idle_down_to();
@@ -141,7 +142,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.links.stats.catch_ups_done.add(1);
             }
             // One that has something to send comes back with the flush.
-            Behind::Yes if !connection.backlog.is_nothing() => {}
+            Behind::Yes if connection.has_sendable() => {}
             Behind::Yes if has_progressed => self.mark_behind(key),
             Behind::Yes if connection.is_awaiting => {}
             Behind::Yes => {

@@ -60,6 +60,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if !may_still_speak {
             return false;
         }
+        let after = after.or(self.give_up_paused(key));
         if let Some(closing) = self.handler.closing(key, &close, after) {
             self.queue_last(key, closing);
         }
@@ -186,6 +187,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.histograms.session.saturating_record(nanos);
         self.links.stats.connections_active.sub(1);
         self.links.stats.connections_closed.add(1);
+        self.set_paused(key, false);
         self.handler.closed(key);
         self.places.leave(key);
     }

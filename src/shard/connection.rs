@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::base::clock::Instant;
 use crate::io::Socket;
-use crate::queue::{Backlog, FrameId};
+use crate::queue::{Backlog, FrameId, Lane};
 use crate::session::Session;
 use crate::shard::admission::Peer;
 use crate::shard::pools::Gathered;
@@ -24,6 +24,9 @@ pub(super) struct Connection {
     /// The turn in which the send in flight was handed over.
     pub send_turn: u16,
     pub ending: Ending,
+    /// What is sent now is in this lane or above it: the lowest, unless something holds events
+    /// back.
+    pub floor: Lane,
     /// The socket did not take a send at once, and has not taken all that waited since.
     pub is_congested: bool,
     /// Has something of the past to catch up with.
@@ -100,6 +103,7 @@ impl Connection {
             accepted_at: now,
             send_turn: 0,
             ending: Ending::No,
+            floor: Lane::Low,
             is_congested: false,
             is_behind: false,
             hears_checkpoints: false,
@@ -116,6 +120,21 @@ impl Connection {
             is_half_shut_down: false,
             is_shut_down: false,
         }
+    }
+
+    /// Its client wants no events for now.
+    pub fn is_paused(&self) -> bool {
+        self.floor == Lane::Control
+    }
+
+    /// Something waits that may be sent now.
+    pub fn has_sendable(&self) -> bool {
+        self.backlog.has_down_to(self.floor)
+    }
+
+    /// What waits may not be sent now.
+    pub fn is_held_back(&self) -> bool {
+        self.floor != Lane::Low && !self.backlog.is_nothing() && !self.has_sendable()
     }
 
     /// Nothing is in flight that lasts until the connection ends.

@@ -172,8 +172,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let mut backlogs: Vec<(usize, Key)> = Vec::new();
         for key in self.connections.keys() {
             let Some(connection) = self.connections.get(key) else { continue };
-            // With nothing in flight it is not the client that is slow.
-            if connection.is_sending && !connection.backlog.is_nothing() {
+            // With nothing in flight, and nothing held back, it is not the client that is slow.
+            let is_slow = connection.is_sending || connection.is_paused();
+            if is_slow && !connection.backlog.is_nothing() {
                 backlogs.push((connection.backlog.bytes(), key));
             }
         }
@@ -298,12 +299,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// The first event that was not certainly sent and not told as lost.
     pub(super) fn first_unsent(&self, key: Key) -> Option<u64> {
-        let connection = self.connections.get(key)?;
-        let seq = |id: FrameId| self.arena.get(id).event.map(|mark| mark.seq);
-        let queued = connection.backlog.iter().filter_map(seq);
-        let lost = connection.backlog.outbox().and_then(Outbox::first_lost);
-        let in_flight = connection.in_flight.ids().iter().copied().filter_map(seq);
-        queued.chain(lost).chain(in_flight).min()
+        let in_flight = self.connections.get(key)?.in_flight.ids().iter();
+        let in_flight = in_flight.filter_map(|id| self.arena.get(*id).event.map(|mark| mark.seq));
+        self.first_waiting(key).into_iter().chain(in_flight).min()
+    }
+
+    /// The first event that is not on its way yet and not told as lost.
+    pub(super) fn first_waiting(&self, key: Key) -> Option<u64> {
+        let backlog = &self.connections.get(key)?.backlog;
+        let queued = backlog.iter().filter_map(|id| self.arena.get(id).event.map(|mark| mark.seq));
+        queued.chain(backlog.outbox().and_then(Outbox::first_lost)).min()
     }
 }
 

@@ -22,6 +22,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.is_sending {
             return;
         }
+        // What is held back waits for whatever ends that.
+        if connection.is_held_back() {
+            return;
+        }
         let is_urgent = connection.backlog.is_nothing() || connection.backlog.is_urgent();
         if is_urgent && !connection.is_dirty_urgent {
             connection.is_dirty_urgent = true;
@@ -75,10 +79,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         let Self { connections, arena, pools, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
+        if connection.is_held_back() {
+            return;
+        }
         let at_once = if connection.is_congested { CONGESTED_SEND_BYTES_MAX } else { usize::MAX };
         let bytes_max = self.settings.send_bytes_max.min(at_once);
         let before = connection.backlog.bytes();
-        let Some((buf, in_flight)) = gather(&mut connection.backlog, arena, pools, bytes_max)
+        let floor = connection.floor;
+        let Some((buf, in_flight)) =
+            gather(&mut connection.backlog, arena, pools, floor, bytes_max)
         else {
             return;
         };
@@ -99,7 +108,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// What was shed is told before the next event goes out.
     fn tell_loss(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key).filter(|it| !it.is_paused()) else {
+            return;
+        };
         let Some(outbox) = connection.backlog.outbox_mut() else { return };
         let loss = outbox.loss.take();
         let Some((from, _)) = loss.range() else { return };
@@ -155,7 +166,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.release_in_flight(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.session.handle_send_done();
-        connection.is_congested &= !connection.backlog.is_nothing();
+        connection.is_congested &= !connection.backlog.is_nothing() && !connection.is_held_back();
         if !connection.backlog.is_nothing() || connection.ending == Ending::AfterFlush {
             self.mark_dirty(key);
         } else if connection.hears_checkpoints {

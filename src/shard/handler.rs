@@ -137,6 +137,7 @@ pub struct Replies {
     pub(super) is_behind: bool,
     pub(super) may_catch_up: bool,
     pub(super) hears_checkpoints: bool,
+    pub(super) pause: Option<bool>,
 }
 
 impl Replies {
@@ -158,6 +159,11 @@ impl Replies {
     /// The connection is to be told when it has got everything, by [`Handler::checkpoint`].
     pub fn checkpoints(&mut self) {
         self.hears_checkpoints = true;
+    }
+
+    /// Events are held back from now on, or no longer.
+    pub fn pause(&mut self, is_paused: bool) {
+        self.pause = Some(is_paused);
     }
 
     /// Closes the connection after what was sent before.

@@ -17,7 +17,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub fn invariants(&self) {
         let stats = &self.links.stats;
         let mut counted = 0_u64;
-        let (mut open, mut refused, mut waiting_bytes) = (0_u64, 0_u64, 0_u64);
+        let (mut open, mut paused, mut refused, mut waiting_bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
         let (mut references, mut dirty, mut urgent, mut partial_bytes) = (0, 0, 0, 0);
         let (mut gathered, mut handshakes) = (HashSet::new(), 0);
         for key in self.connections.keys() {
@@ -35,13 +35,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if connection.ending >= Ending::HalfClosed {
                 assert!(backlog.is_nothing() && !connection.is_open, "{key:?}: {connection:?}");
             } else {
-                let waits = !backlog.is_nothing() || connection.ending == Ending::AfterFlush;
+                let waits = !backlog.is_nothing() && !connection.is_held_back()
+                    || connection.ending == Ending::AfterFlush;
                 let is_listed = connection.is_dirty || connection.is_dirty_urgent;
                 let is_served = connection.is_sending || is_listed;
                 assert!(!waits || is_served, "forgotten: {key:?}: {connection:?}");
             }
             counted += u64::from(connection.peer.is_counted);
             open += u64::from(connection.is_open);
+            paused += u64::from(connection.is_paused());
             refused += u64::from(connection.counted == Counted::Refused);
             handshakes += u64::from(connection.counted == Counted::Shaking);
             waiting_bytes += backlog.bytes() as u64;
@@ -66,6 +68,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         assert_eq!(stats.sockets_refused.get(), refused);
         assert_eq!(stats.handshakes_pending.get(), handshakes);
         assert_eq!(stats.connections_active.get(), open);
+        assert_eq!(stats.connections_paused.get(), paused);
         assert_eq!(stats.connections_opened.get() - stats.connections_closed.get(), open);
         let subscriptions = stats.subscriptions_added.get() - stats.subscriptions_removed.get();
         assert_eq!(stats.subscriptions_active.get(), subscriptions);

@@ -27,6 +27,7 @@ mod losses;
 mod negotiation;
 mod origins;
 mod overflow;
+mod pause;
 mod places;
 mod pools;
 mod proxies;

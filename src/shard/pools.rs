@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
-use crate::queue::{Arena, Backlog, FrameId, Outbox, Waiting};
+use crate::queue::{Arena, Backlog, FrameId, Lane, Outbox, Waiting};
 use crate::shard::connection::InFlight;
 
 /// Several frames in one piece, for every connection whose pending set is just these.
@@ -129,19 +129,21 @@ impl<T> Default for Spares<T> {
     }
 }
 
-/// Takes frames off the backlog, highest lane first, up to `bytes_max`: one alone is shared,
+/// Takes frames off the backlog, highest lane first and none below `floor`, up to `bytes_max`: one
+/// alone is shared,
 /// several become one contiguous buffer, which is shared as well where the connection before
 /// this one got the same frames. Nothing where no frame waits.
 pub(super) fn gather(
     backlog: &mut Backlog,
     arena: &mut Arena,
     pools: &mut Pools,
+    floor: Lane,
     bytes_max: usize,
 ) -> Option<(SendBuf, InFlight)> {
     if let Some(Waiting { id, .. }) = backlog.take_one() {
         return Some(alone(id, arena));
     }
-    let sent = gather_from(backlog.outbox_mut()?, arena, pools, bytes_max);
+    let sent = gather_from(backlog.outbox_mut()?, arena, pools, floor, bytes_max);
     if let Some(outbox) = backlog.take_empty() {
         pools.put_outbox(outbox);
     }
@@ -156,14 +158,15 @@ fn gather_from(
     outbox: &mut Outbox,
     arena: &mut Arena,
     pools: &mut Pools,
+    floor: Lane,
     bytes_max: usize,
 ) -> Option<(SendBuf, InFlight)> {
     let mut taken = std::mem::take(&mut pools.taken);
     taken.clear();
     let mut bytes = 0;
-    while let Some(next) = outbox.next_bytes()
+    while let Some(next) = outbox.next_bytes(floor)
         && (taken.is_empty() || bytes + next <= bytes_max)
-        && let Some(id) = outbox.pop()
+        && let Some(id) = outbox.pop_down_to(floor)
     {
         bytes += next;
         taken.push(id);

@@ -237,6 +237,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if std::mem::take(&mut replies.is_behind) {
             self.begin_catch_up(key, now);
         }
+        if let Some(is_paused) = replies.pause.take() {
+            self.set_paused(key, is_paused);
+        }
         if let Some(close) = replies.close.take() {
             match close.code {
                 // Who floods would only be listened to for its close frame.

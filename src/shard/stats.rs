@@ -49,6 +49,8 @@ impl std::ops::Deref for ShardStats {
 pub struct Cells {
     /// Gauge: connections after their handshake.
     pub connections_active: Cell,
+    /// Gauge: of these, those whose clients want no events for now.
+    pub connections_paused: Cell,
     /// Gauge: sockets held, handshakes included.
     pub sockets_active: Cell,
     /// Gauge: of these, those held only until they have been told that there is no room.

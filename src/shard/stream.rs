@@ -185,6 +185,11 @@ impl StreamHandler {
                 let pong = ServerMessage::Pong { timestamp: &timestamp, r#ref: r#ref.as_ref() };
                 Ok(Some(pong.encode(encoding)))
             }
+            ClientMessage::FlowControl { pause, r#ref } => {
+                replies.pause(pause);
+                let answer = ServerMessage::FlowControl { pause, r#ref: r#ref.as_ref() };
+                Ok(Some(answer.encode(encoding)))
+            }
             // Nothing is redelivered to connections without durable subscriptions, so that
             // there is nothing to mark.
             ClientMessage::Ack { .. } => Ok(None),

@@ -44,7 +44,6 @@ fn rows() -> Vec<(String, &'static str)> {
         &[
             r#"{"type":"dance"}"#,
             r#"{"type":"authenticate","token":"t"}"#,
-            r#"{"type":"flow_control","pause":true}"#,
             r#"{"type":"subscribe","subscription_id":"s","filters":{},"batch":{"max_events":2}}"#,
             r#"{"type":"ack","up_to_seq":7}"#,
         ],

@@ -26,6 +26,7 @@ mod driver;
 mod encodings;
 mod errors;
 mod filters;
+mod flow_control;
 mod hostile;
 mod http_api;
 mod lifecycle;

@@ -20,6 +20,7 @@ pub struct Account {
     told: Vec<(u64, u64)>,
     is_welcome: bool,
     is_subscribed: bool,
+    is_paused: bool,
 }
 
 impl Account {
@@ -67,6 +68,8 @@ impl Account {
         match kind {
             "welcome" => self.is_welcome = true,
             "subscribed" => self.is_subscribed = true,
+            "flow_control" => self.is_paused = message["pause"] == true,
+            "event" | "dropped" if self.is_paused => panic!("{message} although it is paused"),
             "event" => self.take_event(message, expected),
             "dropped" => self.take_notice(message),
             "closing" => self.take_position(message, expected),

@@ -50,6 +50,8 @@ pub struct Client {
     pub answers_close: bool,
     /// Bytes read at once; zero is a client that does not read.
     pub read_bytes: usize,
+    /// Asked for a pause at some time.
+    pub has_paused: bool,
     has_sent_close: bool,
 }
 
@@ -105,6 +107,7 @@ impl Client {
             answers_pings: true,
             answers_close: true,
             read_bytes: usize::MAX,
+            has_paused: false,
             has_sent_close: false,
         }
     }
@@ -128,6 +131,11 @@ impl Client {
 
     pub fn unsubscribe(&mut self, id: &str) {
         self.send(&json!({"type": "unsubscribe", "subscription_id": id}));
+    }
+
+    pub fn pause(&mut self, pause: bool) {
+        self.has_paused |= pause;
+        self.send(&json!({"type": "flow_control", "pause": pause}));
     }
 
     pub fn close(&mut self, code: u16) {

@@ -17,6 +17,7 @@ mod listing;
 mod model;
 mod order;
 mod overflow;
+mod pausing;
 mod places;
 mod planted;
 mod planted_faults;

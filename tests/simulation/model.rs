@@ -28,6 +28,7 @@ pub struct Expected {
     /// Events queued for it, by [`alarmcast::event::Priority::index`], in order.
     pub matched: [Vec<u64>; 4],
     pub is_open: bool,
+    pub is_paused: bool,
 }
 
 /// The filters' meaning, as plainly as it can be said; patterns have their own tests.
@@ -183,6 +184,7 @@ impl Expected {
             ClientMessage::Unsubscribe { subscription_id, .. } => {
                 self.subscriptions.remove(&subscription_id);
             }
+            ClientMessage::FlowControl { pause, .. } => self.is_paused = pause,
             _ => {}
         }
     }

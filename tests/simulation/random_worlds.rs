@@ -130,7 +130,7 @@ impl Run {
             return;
         }
         let id = format!("s{}", self.random.below(SUBSCRIPTIONS_MAX + 2));
-        match self.random.below(40) {
+        match self.random.below(43) {
             0..14 => client.subscribe(&id, filters(&mut self.random)),
             14..19 => client.unsubscribe(&id),
             19..22 => client.send(&json!({"type": "ping", "timestamp": "now"})),
@@ -144,6 +144,7 @@ impl Run {
             35 => client.abandon(),
             36 => client.send_raw(b"\x81\x05plain"),
             37 => client.send_raw(&frame(0x1, b"\xff\xfe")),
+            38..41 => client.pause(self.random.chance(50)),
             _ => client.close(1000),
         }
     }

@@ -68,6 +68,7 @@ impl Scene {
         for client in &mut self.clients {
             client.read_bytes = usize::MAX;
         }
+        self.unpause();
         // What was delayed arrives, then what waited goes out, one send a turn in some worlds.
         self.pass(Duration::from_millis(200));
         for _ in 0..50 {
@@ -86,12 +87,22 @@ impl Scene {
             let Some(client) = self.clients.get(number) else { continue };
             let is_over = client.is_gone() || client.end.is_some();
             assert!(!is_over || !self.world.is_running, "client {number} has left unnoticed");
+            // What says bytes of its own may have said half of a message before.
+            let is_stuck = expected.is_paused && client.is_raw;
             // A drain that took too long cuts off what still waits.
-            if !is_over && self.world.is_running {
+            if !is_over && !is_stuck && self.world.is_running {
+                assert!(!expected.is_paused, "client {number} was told to go on");
                 self.accounts[number].settle(expected);
             }
         }
         assert_eq!(self.world.stats.connections_active.get(), model.slots.len() as u64);
+    }
+
+    /// Those who may be paused when all that they said has arrived go on.
+    fn unpause(&mut self) {
+        for client in self.clients.iter_mut().filter(|client| client.has_paused) {
+            client.pause(false);
+        }
     }
 
     /// Silent ones are told to leave, and left when they do not. Nothing is left of anyone.

@@ -118,6 +118,7 @@ impl Script {
                 let id = format!("s{}", choices.below(SUBSCRIPTIONS_MAX as u8 + 2));
                 client.unsubscribe(&id);
             }
+            4 if choices.below(2) == 0 => client.pause(choices.below(3) > 0),
             4 => client.send(&json!({"type": "ping", "timestamp": "now"})),
             _ => {
                 let id = format!("s{}", choices.below(SUBSCRIPTIONS_MAX as u8 + 2));

@@ -150,6 +150,11 @@ impl Writer<'_> {
             "Connections between their accept and the end of their handshake.",
             |cells| &cells.handshakes_pending,
         );
+        self.gauge(
+            "alarmcast_connections_paused",
+            "Connections whose clients want no events for now.",
+            |cells| &cells.connections_paused,
+        );
         // A gauge, because a counter's name would have to end in _total.
         self.gauge("websocket_total_connections", "Connections opened since the start.", |cells| {
             &cells.connections_opened
