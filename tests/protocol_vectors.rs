@@ -5,9 +5,9 @@ use alarmcast::base::clock::Instant;
 use alarmcast::event::{Event, EventType, Publish};
 use alarmcast::filter::FilterSpec;
 use alarmcast::protocol::{
-    ClientMessage, CloseCode, DroppedCounts, Encoded, Encoding, ErrorCode, Limits, MessageError,
-    NotResumed, PublishItemError, Resume, ServerMessage, Welcome, decode, decode_msgpack,
-    parse_bytes,
+    ClientMessage, CloseCode, CollapsedCounts, DroppedCounts, Encoded, Encoding, ErrorCode, Limits,
+    MessageError, NotResumed, Options, PublishItemError, Resume, ServerMessage, Welcome,
+    append_batch, decode, decode_msgpack, parse_bytes,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -161,6 +161,8 @@ fn server_vectors_are_what_the_encoders_write() {
         "checkpoint",
         "unsubscribed",
         "pong",
+        "batch",
+        "collapsed",
         "flow_control",
         "error",
         "dropped",
@@ -188,6 +190,12 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
     let subscription_id = "oncall";
     let message = match kind {
         "event" => return encoded_event(encoding),
+        "batch" => {
+            let events = [encoded_event(encoding), encoded_event(encoding)];
+            let mut batch = Vec::new();
+            append_batch(&mut batch, encoding, events.iter().map(|frame| &frame[..]));
+            return batch.into();
+        }
         "error" => {
             let refused = vectors_of("client")
                 .into_iter()
@@ -196,27 +204,13 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
             return decode(&refused.text).unwrap_err().as_message().encode(encoding);
         }
         "error catch_ups" => TOO_MANY_CATCH_UPS,
-        "welcome" => ServerMessage::Welcome(Welcome::new(
-            "019ca8e1-9f40-7000-8000-00000000000a",
-            now(),
-            EPOCH,
-            41,
-            30,
-            Limits {
-                message_bytes_max: 65_536,
-                subscriptions_max: 100,
-                filter_terms_max: 1_000,
-                messages_per_second: Some(100),
-                frames_per_second: Some(600),
-                bytes_per_second: Some(1_048_576),
-                subscription_changes_per_second: Some(10),
-            },
-        )),
+        "welcome" => welcome(),
         "subscribed" => ServerMessage::Subscribed {
             subscription_id,
             filters: &filters,
             resumed: None,
             not_resumed: None,
+            options: Options::default(),
             r#ref: None,
         },
         "subscribed not_resumed" => ServerMessage::Subscribed {
@@ -224,6 +218,7 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
             filters: &filters,
             resumed: Some(false),
             not_resumed: Some(NotResumed { reason: "history_expired", first_seq: 30 }),
+            options: Options::default(),
             r#ref: None,
         },
         "caught_up" => ServerMessage::CaughtUp { subscription_id, seq: 41 },
@@ -232,6 +227,7 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
             ServerMessage::Unsubscribed { subscription_id, r#ref: Some(&json!("bye")) }
         }
         "pong" => ServerMessage::Pong { timestamp: NOW, r#ref: None },
+        "collapsed" => collapsed(),
         "flow_control" => ServerMessage::FlowControl { pause: true, r#ref: Some(&json!(7)) },
         "dropped" => ServerMessage::Dropped {
             from_seq: 17,
@@ -247,6 +243,42 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
         _ => panic!("no encoder for {kind}"),
     };
     message.encode(encoding)
+}
+
+fn welcome() -> ServerMessage<'static> {
+    ServerMessage::Welcome(Welcome::new(
+        "019ca8e1-9f40-7000-8000-00000000000a",
+        now(),
+        EPOCH,
+        41,
+        30,
+        Limits {
+            message_bytes_max: 65_536,
+            subscriptions_max: 100,
+            filter_terms_max: 1_000,
+            batch_events_max: 256,
+            batch_delay_ms_max: 10_000,
+            collapse_after_max: 1_000,
+            collapse_window_ms_max: 600_000,
+            collapse_windows_max: 128,
+            messages_per_second: Some(100),
+            frames_per_second: Some(600),
+            bytes_per_second: Some(1_048_576),
+            subscription_changes_per_second: Some(10),
+        },
+    ))
+}
+
+fn collapsed() -> ServerMessage<'static> {
+    ServerMessage::Collapsed {
+        subscription_id: "wall",
+        event_type: EventType::AlertReceived,
+        fingerprint: "db-1/Disk is full",
+        count: 40,
+        counts: CollapsedCounts { low: 0, normal: 38, high: 2 },
+        first_seq: 17,
+        last_seq: 90,
+    }
 }
 
 /// The first publishing example.

@@ -77,6 +77,20 @@ pub const CONGESTED_SEND_BYTES_MAX: usize = 4 * 1024;
 /// Unsent bytes that the kernel may hold for a connection: TCP_NOTSENT_LOWAT.
 pub const NOTSENT_LOWAT_BYTES: u32 = 8 * 1024;
 
+/// Events that a client may have sent in one batch, and how long they may wait for it. Fewer than
+/// may wait before low events are shed.
+pub const BATCH_EVENTS_MAX: u32 = 256;
+pub const BATCH_DELAY_MILLIS_MAX: u32 = 10_000;
+/// The window in which events of one fingerprint are collapsed.
+pub const COLLAPSE_WINDOW_MILLIS_MIN: u32 = 100;
+pub const COLLAPSE_WINDOW_MILLIS_MAX: u32 = 600_000;
+/// Events of a window that may be sent before the rest is counted.
+pub const COLLAPSE_AFTER_MAX: u32 = 1_000;
+/// Windows that one connection may have open; events beyond are sent.
+pub const COLLAPSE_WINDOWS_MAX: usize = 128;
+/// Bytes of a fingerprint; events with a longer one are not collapsed.
+pub const FINGERPRINT_BYTES_MAX: usize = 1024;
+
 /// Events that wait for the hub.
 pub const INGEST_EVENTS_MAX: usize = 10_000;
 /// Events that wait for one shard.
@@ -102,6 +116,7 @@ pub const LOGGED_VALUE_BYTES_MAX: usize = 256;
 
 const _: () = assert!(OUTBOX_BYTES_MAX > PUBLISHED_EVENT_BYTES_MAX + 64 * 1024);
 const _: () = assert!(SEND_BYTES_MAX <= OUTBOX_BYTES_MAX);
+const _: () = assert!(BATCH_EVENTS_MAX as usize * 2 < OUTBOX_MESSAGES_MAX);
 const _: () = assert!(PUBLISHED_EVENT_BYTES_MAX <= PUBLISH_BODY_BYTES_MAX);
 const _: () = assert!(PUBLISH_BODY_BYTES_MAX <= PUBLISH_BODIES_BYTES_MAX);
 const _: () = assert!(CLIENT_MESSAGE_BYTES_MAX <= PUBLISHED_EVENT_BYTES_MAX);

@@ -6,6 +6,7 @@ mod alert;
 mod context;
 mod defaults;
 mod field;
+mod fingerprint;
 mod incident;
 mod kinds;
 mod payload;

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{ErrorCode, MessageError, json, msgpack};
+use super::{Batch, Collapse, ErrorCode, MessageError, Options, json, msgpack};
 use crate::base::limits::{NESTING_DEPTH_MAX, SUBSCRIPTION_ID_BYTES_MAX};
 use crate::event::{FieldError, shortened};
 use crate::filter::{Filter, FilterSpec};
@@ -24,6 +24,8 @@ pub enum ClientMessage {
         from: Option<From>,
         /// Wants to be told how far it has got.
         checkpoints: bool,
+        /// How its live events are to be sent.
+        options: Options,
         r#ref: Option<Value>,
     },
     Unsubscribe {
@@ -60,8 +62,8 @@ const REF_BYTES_MAX: usize = 256;
 
 /// Messages of the protocol that this version does not offer.
 const MESSAGES_NOT_OFFERED: [&str; 2] = ["authenticate", "checkpoint"];
-/// Options of `subscribe` that this version does not offer.
-const OPTIONS_NOT_OFFERED: [&str; 2] = ["batch", "flow_control"];
+/// What is a message of its own and no option of `subscribe`.
+const NO_OPTION: &str = "flow_control";
 const HOW_TO_PUBLISH: &str = "publishing over the socket needs an authenticated connection; publish over HTTP instead: \
      POST /api/v1/events";
 
@@ -130,6 +132,9 @@ struct Subscribe {
     resume: Option<ResumeFrom>,
     since: Option<jiff::Timestamp>,
     checkpoints: Option<bool>,
+    conflate: Option<bool>,
+    batch: Option<Batch>,
+    collapse: Option<Collapse>,
 }
 
 #[derive(Deserialize)]
@@ -195,10 +200,11 @@ fn decode_object(
 }
 
 fn decode_subscribe(
-    object: Map<String, Value>,
+    mut object: Map<String, Value>,
     r#ref: Option<Value>,
     permit: Permit<'_>,
 ) -> Result<ClientMessage, MessageError> {
+    Options::strip(&mut object);
     let asks_for =
         |option: &str| !matches!(object.get(option), None | Some(Value::Null | Value::Bool(false)));
     if asks_for("durable") {
@@ -206,11 +212,22 @@ fn decode_subscribe(
                        version does not offer yet";
         return Err(MessageError::new(ErrorCode::Unauthorized, message));
     }
-    if let Some(option) = OPTIONS_NOT_OFFERED.into_iter().find(|option| asks_for(option)) {
-        return Err(not_offered(option));
+    if asks_for(NO_OPTION) {
+        return Err(not_offered(&format!("{NO_OPTION} in subscribe")));
     }
-    let Subscribe { subscription_id, filters, resume, since, checkpoints } = typed(object)?;
+    let Subscribe {
+        subscription_id,
+        filters,
+        resume,
+        since,
+        checkpoints,
+        conflate,
+        batch,
+        collapse,
+    } = typed(object)?;
     check_subscription_id(&subscription_id)?;
+    let options = Options { conflate: conflate.unwrap_or(false), batch, collapse };
+    options.check().map_err(invalid)?;
     let from = match (resume, since) {
         (Some(_), Some(_)) => return Err(invalid_at("since", "cannot be given beside `resume`")),
         (Some(ResumeFrom { epoch, after }), None) => Some(From::Position { epoch, after }),
@@ -219,7 +236,15 @@ fn decode_subscribe(
     permit()?;
     let (filters, filter) = decode_filters(filters)?;
     let checkpoints = checkpoints.unwrap_or(from.is_some());
-    Ok(ClientMessage::Subscribe { subscription_id, filters, filter, from, checkpoints, r#ref })
+    Ok(ClientMessage::Subscribe {
+        subscription_id,
+        filters,
+        filter,
+        from,
+        checkpoints,
+        options,
+        r#ref,
+    })
 }
 
 /// As written and compiled: compiling is dear enough to be done once.

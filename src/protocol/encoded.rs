@@ -1,11 +1,12 @@
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Encoding, frame};
-use crate::event::{Event, Payload, Priority};
+use crate::base::limits::FINGERPRINT_BYTES_MAX;
+use crate::event::{Event, EventType, Payload, Priority};
 
 /// An event and its wire bytes, built on first need and shared by every
 /// connection: nothing of a connection is in them.
@@ -13,16 +14,36 @@ use crate::event::{Event, Payload, Priority};
 pub struct Encoded {
     pub event: Event,
     frames: [OnceLock<Bytes>; Encoding::ALL.len()],
+    /// What it may be collapsed by; made on first need.
+    storm: OnceLock<Option<Storm>>,
+}
+
+/// What events must have in common to be collapsed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Storm {
+    pub event_type: EventType,
+    pub fingerprint: Arc<str>,
 }
 
 impl Encoded {
     pub fn new(event: Event) -> Self {
-        Self { event, frames: Default::default() }
+        Self { event, frames: Default::default(), storm: OnceLock::new() }
     }
 
     /// The complete frame, header included.
     pub fn frame(&self, encoding: Encoding) -> &Bytes {
         self.frames[encoding.index()].get_or_init(|| encode(&self.event, encoding))
+    }
+
+    /// What it may be collapsed by; nothing where it has no fingerprint, or one that is too long.
+    pub fn storm(&self) -> Option<&Storm> {
+        let storm = self.storm.get_or_init(|| {
+            let fingerprint = self.event.payload.fingerprint();
+            let fingerprint = fingerprint.filter(|text| text.len() <= FINGERPRINT_BYTES_MAX)?;
+            let event_type = self.event.payload.event_type();
+            Some(Storm { event_type, fingerprint: fingerprint.into() })
+        });
+        storm.as_ref()
     }
 
     /// The message without the frame's header.

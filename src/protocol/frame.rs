@@ -51,6 +51,25 @@ fn write_header(bytes: &mut [u8], first_byte: u8) -> usize {
     start
 }
 
+/// Appends the header of a final frame with a payload of so many bytes, which must follow.
+pub(super) fn append_header(out: &mut Vec<u8>, encoding: Encoding, payload: usize) {
+    out.push(match encoding {
+        Encoding::Json => FINAL_TEXT,
+        Encoding::MessagePack => FINAL_BINARY,
+    });
+    match payload {
+        0..=125 => out.push(payload as u8),
+        126..=0xFFFF => {
+            out.push(126);
+            out.extend_from_slice(&(payload as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(payload as u64).to_be_bytes());
+        }
+    }
+}
+
 /// The payload of a frame that [`of`] made.
 pub(super) fn payload(frame: &[u8]) -> &[u8] {
     let header_bytes = match frame[1] {

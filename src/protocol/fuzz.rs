@@ -52,14 +52,34 @@ fn check_answer(decoded: &Result<ClientMessage, MessageError>, encoding: Encodin
             assert!(encoded.len() < 16 * 1024, "{}", encoded.len());
             encoded
         }
-        Ok(ClientMessage::Subscribe { subscription_id, filters, filter, from, r#ref, .. }) => {
+        Ok(ClientMessage::Subscribe {
+            subscription_id,
+            filters,
+            filter,
+            from,
+            options,
+            r#ref,
+            ..
+        }) => {
             assert!((1..=SUBSCRIPTION_ID_BYTES_MAX).contains(&subscription_id.len()));
             assert_eq!(filters.compile().as_ref(), Ok(&**filter));
             let r#ref = r#ref.as_ref();
             let resumed = from.as_ref().map(|_| true);
             let not_resumed = None;
-            ServerMessage::Subscribed { subscription_id, filters, resumed, not_resumed, r#ref }
-                .encode(encoding)
+            let options = *options;
+            assert!(options.batch.is_none_or(|it| (1..=256).contains(&it.max_events)));
+            assert!(options.batch.is_none_or(|it| (1..=10_000).contains(&it.max_delay_ms)));
+            assert!(options.collapse.is_none_or(|it| (1..=1_000).contains(&it.after)));
+            assert!(options.collapse.is_none_or(|it| (100..=600_000).contains(&it.window_ms)));
+            ServerMessage::Subscribed {
+                subscription_id,
+                filters,
+                resumed,
+                not_resumed,
+                options,
+                r#ref,
+            }
+            .encode(encoding)
         }
         Ok(ClientMessage::Unsubscribe { subscription_id, r#ref }) => {
             let r#ref = r#ref.as_ref();

@@ -2,7 +2,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{CloseCode, Encoding, ErrorCode, PROTOCOL, frame};
+use super::{CloseCode, Encoding, ErrorCode, Options, PROTOCOL, frame};
+use crate::event::EventType;
 use crate::filter::FilterSpec;
 
 /// What the server says, events excepted: those are [`super::Encoded`].
@@ -20,6 +21,9 @@ pub enum ServerMessage<'a> {
         resumed: Option<bool>,
         #[serde(flatten, skip_serializing_if = "Option::is_none")]
         not_resumed: Option<NotResumed>,
+        /// How its live events are sent.
+        #[serde(flatten)]
+        options: Options,
         #[serde(skip_serializing_if = "Option::is_none")]
         r#ref: Option<&'a Value>,
     },
@@ -57,6 +61,17 @@ pub enum ServerMessage<'a> {
     /// Events that were shed for this connection since the last such notice; told before the
     /// events that follow. Only for clients that asked for this protocol by name.
     Dropped { from_seq: u64, to_seq: u64, counts: DroppedCounts, reason: &'a str },
+    /// Events that were counted instead of sent, since the last such message: of one type and
+    /// fingerprint, for a subscription that asked for that.
+    Collapsed {
+        subscription_id: &'a str,
+        event_type: EventType,
+        fingerprint: &'a str,
+        count: u64,
+        counts: CollapsedCounts,
+        first_seq: u64,
+        last_seq: u64,
+    },
     /// The last message before the server closes.
     Closing {
         reason: &'a str,
@@ -91,6 +106,14 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Values in one filter.
     pub filter_terms_max: usize,
+    /// In one `batch`, and how long they may wait for it.
+    pub batch_events_max: u32,
+    pub batch_delay_ms_max: u32,
+    /// Of `collapse`.
+    pub collapse_after_max: u32,
+    pub collapse_window_ms_max: u32,
+    /// Windows that are open at once, of all subscriptions together.
+    pub collapse_windows_max: usize,
     /// This and those below: absent when there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages_per_second: Option<u32>,
@@ -121,6 +144,14 @@ pub struct Resume<'a> {
 /// How many events were shed, by priority; critical ones never are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DroppedCounts {
+    pub low: u64,
+    pub normal: u64,
+    pub high: u64,
+}
+
+/// How many events were collapsed, by priority; critical ones never are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CollapsedCounts {
     pub low: u64,
     pub normal: u64,
     pub high: u64,

@@ -36,6 +36,7 @@ fn each_message_is_understood_and_unknown_fields_are_ignored() {
         filters: Box::new(filters),
         from: None,
         checkpoints: false,
+        options: Options::default(),
         r#ref: Some(json!(7)),
     };
     assert_eq!(decode(subscribe).unwrap(), expected);
@@ -106,15 +107,73 @@ fn what_is_not_offered_is_told_so_and_ends_nothing() {
         assert_eq!(error.code, code, "{text}");
         assert!(error.message.contains(word), "{text}: {}", error.message);
     }
-    for option in ["batch", "flow_control"] {
-        let text = format!(
-            r#"{{"type":"subscribe","subscription_id":"s","ref":"r","filters":{{}},"{option}":{{}}}}"#
-        );
-        let error = refused(&text);
-        assert_eq!(error.code, Unsupported);
-        assert!(error.message.contains(option), "{}", error.message);
+    let text =
+        r#"{"type":"subscribe","subscription_id":"s","ref":"r","filters":{},"flow_control":{}}"#;
+    let error = refused(text);
+    assert_eq!(error.code, Unsupported);
+    assert!(error.message.contains("flow_control"), "{}", error.message);
+    assert_eq!(error.subscription_id.as_deref(), Some("s"));
+    assert_eq!(error.r#ref, Some(json!("r")));
+}
+
+fn subscribe_with(options: &Value) -> Result<ClientMessage, MessageError> {
+    let mut message = json!({"type": "subscribe", "subscription_id": "s", "filters": {}});
+    let fields = options.as_object().unwrap().clone();
+    message.as_object_mut().unwrap().extend(fields);
+    decode(&message.to_string())
+}
+
+#[test]
+fn options_are_understood_at_their_bounds_and_what_is_null_or_false_is_not_asked_for() {
+    for (options, expected) in [
+        (json!({"conflate": true}), Options { conflate: true, ..Options::default() }),
+        (json!({"conflate": false, "batch": false, "collapse": null}), Options::default()),
+        (
+            json!({"batch": {"max_events": 256, "max_delay_ms": 1, "other": true}}),
+            Options {
+                batch: Some(Batch { max_events: 256, max_delay_ms: 1 }),
+                ..Options::default()
+            },
+        ),
+        (
+            json!({"collapse": {"after": 1, "window_ms": 600_000}}),
+            Options {
+                collapse: Some(Collapse { window_ms: 600_000, after: 1 }),
+                ..Options::default()
+            },
+        ),
+    ] {
+        let Ok(ClientMessage::Subscribe { options, .. }) = subscribe_with(&options) else {
+            panic!("{options} was refused")
+        };
+        assert_eq!(options, expected);
+    }
+}
+
+#[test]
+fn an_option_that_cannot_be_used_is_named_by_its_place() {
+    for (options, place) in [
+        (json!({"conflate": "yes"}), "conflate: "),
+        (json!({"batch": true}), "batch: "),
+        (json!({"batch": {"max_events": 2}}), "batch.max_delay_ms: missing"),
+        (
+            json!({"batch": {"max_events": 0, "max_delay_ms": 1}}),
+            "batch.max_events: must be 1 to 256",
+        ),
+        (json!({"batch": {"max_events": 257, "max_delay_ms": 1}}), "batch.max_events: must be"),
+        (
+            json!({"batch": {"max_events": 1, "max_delay_ms": 0}}),
+            "batch.max_delay_ms: must be 1 to 10000",
+        ),
+        (json!({"batch": {"max_events": -1, "max_delay_ms": 1}}), "batch.max_events: "),
+        (json!({"collapse": {"after": 5}}), "collapse.window_ms: missing"),
+        (json!({"collapse": {"after": 0, "window_ms": 100}}), "collapse.after: must be 1 to 1000"),
+        (json!({"collapse": {"after": 1, "window_ms": 99}}), "collapse.window_ms: must be 100 to"),
+    ] {
+        let error = subscribe_with(&options).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidMessage, "{options}");
+        assert!(error.message.starts_with(place), "{options}: {}", error.message);
         assert_eq!(error.subscription_id.as_deref(), Some("s"));
-        assert_eq!(error.r#ref, Some(json!("r")));
     }
 }
 

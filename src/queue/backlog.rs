@@ -112,6 +112,15 @@ impl Backlog {
         }
     }
 
+    /// Messages that wait below `lane`.
+    pub fn messages_below(&self, lane: Lane) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::One(waiting) => usize::from(waiting.lane > lane),
+            Self::Many(outbox) => outbox.messages_below(lane),
+        }
+    }
+
     /// The lowest lane that is empty together with all above it.
     pub fn idle_down_to(&self) -> Option<Lane> {
         match self {

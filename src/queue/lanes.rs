@@ -1,6 +1,7 @@
 //! One connection's lanes: references that await their send, highest lane first, and the
 //! policy that sheds the lowest first when they do not go fast enough.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use crate::base::limits::PENDING_PONGS_MAX;
@@ -19,6 +20,9 @@ pub enum Lane {
     Normal = 3,
     Low = 4,
 }
+
+/// In the size of a frame that waits: it is an event that may be sent in a batch.
+const BATCHED: u32 = 1 << 31;
 
 impl Lane {
     pub const ALL: [Self; 5] = [Self::Control, Self::Critical, Self::High, Self::Normal, Self::Low];
@@ -152,7 +156,7 @@ impl Outbox {
 
     /// For the few frames that must fit: the handshake's answer and the closing ones.
     pub fn push_past_limits(&mut self, lane: Lane, id: FrameId, bytes: usize) {
-        let frame_bytes = u32::try_from(bytes).expect("a frame is below 4 GiB");
+        let frame_bytes = size(bytes);
         self.lanes[lane as usize].push_back((id, frame_bytes));
         self.messages += 1;
         self.bytes += bytes;
@@ -178,7 +182,7 @@ impl Outbox {
     }
 
     fn replace(&mut self, lane: Lane, old: FrameId, new: FrameId, bytes: usize) {
-        let frame_bytes = u32::try_from(bytes).expect("a frame is below 4 GiB");
+        let frame_bytes = size(bytes);
         // What is looked for is among the last: who floods us with pings says little else.
         let found = self.lanes[lane as usize].iter_mut().rev().find(|(id, _)| *id == old);
         debug_assert!(found.is_some());
@@ -209,6 +213,11 @@ impl Outbox {
 
     /// As [`Outbox::pop`], from no lane below `floor`.
     pub fn pop_down_to(&mut self, floor: Lane) -> Option<FrameId> {
+        self.pop_with_mark(floor).map(|(id, _)| id)
+    }
+
+    /// As [`Outbox::pop_down_to`], and whether it may be sent in a batch.
+    pub fn pop_with_mark(&mut self, floor: Lane) -> Option<(FrameId, bool)> {
         let lanes = &mut self.lanes[..=floor as usize];
         let (id, bytes) = lanes.iter_mut().find_map(VecDeque::pop_front)?;
         self.notice.take_if(|(notice, _)| *notice == id);
@@ -216,13 +225,44 @@ impl Outbox {
             self.pongs.pop_front();
         }
         self.take_away(bytes);
-        Some(id)
+        Some((id, bytes & BATCHED != 0))
+    }
+
+    /// What was queued last on the lane may be sent in a batch.
+    pub fn mark_batched(&mut self, lane: Lane) {
+        if let Some((_, bytes)) = self.lanes[lane as usize].back_mut() {
+            *bytes |= BATCHED;
+        }
+    }
+
+    /// The oldest on the lane.
+    pub fn front(&self, lane: Lane) -> Option<FrameId> {
+        self.lanes[lane as usize].front().map(|(id, _)| *id)
+    }
+
+    /// Takes out of a lane what compares as equal, wherever it stands; the lane is in the order
+    /// of `compare`. Gives its size too; its reference is the caller's.
+    pub fn take_out(
+        &mut self,
+        lane: Lane,
+        mut compare: impl FnMut(FrameId) -> Ordering,
+    ) -> Option<(FrameId, usize)> {
+        let lane = &mut self.lanes[lane as usize];
+        let place = lane.binary_search_by(|(id, _)| compare(*id)).ok()?;
+        let (id, bytes) = lane.remove(place)?;
+        self.take_away(bytes);
+        Some((id, (bytes & !BATCHED) as usize))
+    }
+
+    /// Messages that wait below `lane`.
+    pub fn messages_below(&self, lane: Lane) -> usize {
+        self.lanes[lane as usize + 1..].iter().map(VecDeque::len).sum()
     }
 
     /// Size of what [`Outbox::pop_down_to`] would take.
     pub fn next_bytes(&self, floor: Lane) -> Option<usize> {
         let lanes = &self.lanes[..=floor as usize];
-        lanes.iter().find_map(|lane| lane.front()).map(|&(_, bytes)| bytes as usize)
+        lanes.iter().find_map(|lane| lane.front()).map(|&(_, bytes)| (bytes & !BATCHED) as usize)
     }
 
     /// Whether something waits that is not below `floor`.
@@ -289,7 +329,7 @@ impl Outbox {
 
     fn take_away(&mut self, bytes: u32) {
         self.messages -= 1;
-        self.bytes -= bytes as usize;
+        self.bytes -= (bytes & !BATCHED) as usize;
         debug_assert!(self.invariants());
     }
 
@@ -297,8 +337,14 @@ impl Outbox {
         let queued = || self.lanes.iter().flatten();
         self.messages < 64
             || (queued().count() == self.messages
-                && queued().map(|&(_, bytes)| bytes as usize).sum::<usize>() == self.bytes)
+                && queued().map(|&(_, bytes)| (bytes & !BATCHED) as usize).sum::<usize>()
+                    == self.bytes)
     }
+}
+
+fn size(bytes: usize) -> u32 {
+    let size = u32::try_from(bytes).ok().filter(|size| size & BATCHED == 0);
+    size.expect("a frame is below 2 GiB")
 }
 
 #[cfg(test)]

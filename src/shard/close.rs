@@ -1,7 +1,7 @@
 //! The ends of a connection: told, failed, lost or timed out; in every case what is in
 //! flight ends before the slot is free.
 
-use std::net::Shutdown;
+use std::net;
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
 use crate::protocol::CloseCode;
 use crate::session::Timeout;
-use crate::shard::connection::{Counted, Ending};
+use crate::shard::connection::{Counted, Ending, Shutdown};
 use crate::shard::handler::{Close, Handler};
 use crate::shard::turn::Shard;
 use crate::ws::Refusal;
@@ -61,6 +61,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return false;
         }
         let after = after.or(self.give_up_paused(key));
+        while let Some((collapsed, _)) = self.handler.collapsed(key, None) {
+            self.queue_last(key, collapsed);
+        }
         if let Some(closing) = self.handler.closing(key, &close, after) {
             self.queue_last(key, closing);
         }
@@ -103,10 +106,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.ending = Ending::HalfClosed;
         connection.session.handle_send_done();
         connection.session.await_end(now, &self.settings.timing);
-        connection.is_shutting_down = true;
-        connection.is_half_shut_down = true;
+        connection.shutdown = Shutdown::HalfOnItsWay;
         let socket = connection.socket;
-        self.push(Kind::Shutdown, key, Op::Shutdown(socket, Shutdown::Write));
+        self.push(Kind::Shutdown, key, Op::Shutdown(socket, net::Shutdown::Write));
         self.schedule(key);
     }
 
@@ -136,27 +138,30 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Takes the next step of an end, where what it waited for has come.
     pub(super) fn advance_end(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.ending != Ending::Aborted || connection.is_shutting_down {
+        if connection.ending != Ending::Aborted || connection.shutdown.is_on_its_way() {
             return;
         }
         let socket = connection.socket;
         // A kernel before 6.13 may keep a closed direct descriptor for a while: only a shutdown
         // before it tells the peer at once.
-        let is_told = connection.is_shut_down || connection.is_half_shut_down;
+        let is_told = connection.shutdown != Shutdown::No;
         if is_told && connection.is_quiet() {
             connection.ending = Ending::Closing;
             self.push(Kind::Close, key, Op::Close(socket));
-        } else if !connection.is_shut_down {
-            connection.is_shut_down = true;
-            connection.is_shutting_down = true;
-            self.push(Kind::Shutdown, key, Op::Shutdown(socket, Shutdown::Both));
+        } else if connection.shutdown != Shutdown::Whole {
+            connection.shutdown = Shutdown::WholeOnItsWay;
+            self.push(Kind::Shutdown, key, Op::Shutdown(socket, net::Shutdown::Both));
         }
     }
 
     pub(super) fn handle_shutdown(&mut self, key: Key) {
         // Failing is as good as succeeding: the connection is gone either way.
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.is_shutting_down = false;
+            connection.shutdown = match connection.shutdown {
+                Shutdown::HalfOnItsWay => Shutdown::Half,
+                Shutdown::WholeOnItsWay => Shutdown::Whole,
+                other => other,
+            };
         }
         self.advance_end(key);
     }
@@ -169,6 +174,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if let Some(connection) = self.connections.remove(key) {
             self.wheel.remove(key.slot);
             self.losses.forget(key.slot);
+            self.extras.forget(key.slot);
             debug_assert!(connection.ending == Ending::Closing && connection.backlog.is_nothing());
             self.settings.admission.release(&connection.peer);
             self.links.stats.sockets_active.sub(1);
@@ -188,6 +194,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.links.stats.connections_active.sub(1);
         self.links.stats.connections_closed.add(1);
         self.set_paused(key, false);
+        self.release_hold(key);
         self.handler.closed(key);
         self.places.leave(key);
     }

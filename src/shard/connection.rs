@@ -27,6 +27,8 @@ pub(super) struct Connection {
     /// What is sent now is in this lane or above it: the lowest, unless something holds events
     /// back.
     pub floor: Lane,
+    /// Its subscriptions ask, or asked, for more than each event as it comes.
+    pub has_options: bool,
     /// The socket did not take a send at once, and has not taken all that waited since.
     pub is_congested: bool,
     /// Has something of the past to catch up with.
@@ -48,11 +50,7 @@ pub(super) struct Connection {
     pub is_dirty_urgent: bool,
     pub is_receiving: bool,
     pub is_sending: bool,
-    pub is_shutting_down: bool,
-    /// Our direction was ended.
-    pub is_half_shut_down: bool,
-    /// Both directions were ended: nothing in flight can last.
-    pub is_shut_down: bool,
+    pub shutdown: Shutdown,
 }
 
 /// Every connection has its own, idle or not.
@@ -83,6 +81,24 @@ pub(super) enum Ending {
     Closing,
 }
 
+/// What was ended of a socket; what is on its way was pushed and has not completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shutdown {
+    No,
+    /// Our direction.
+    HalfOnItsWay,
+    Half,
+    /// Both directions: nothing in flight can last.
+    WholeOnItsWay,
+    Whole,
+}
+
+impl Shutdown {
+    pub fn is_on_its_way(self) -> bool {
+        matches!(self, Self::HalfOnItsWay | Self::WholeOnItsWay)
+    }
+}
+
 /// References that a send in flight holds.
 #[derive(Debug, Default)]
 pub(super) enum InFlight {
@@ -104,6 +120,7 @@ impl Connection {
             send_turn: 0,
             ending: Ending::No,
             floor: Lane::Low,
+            has_options: false,
             is_congested: false,
             is_behind: false,
             hears_checkpoints: false,
@@ -116,9 +133,7 @@ impl Connection {
             is_dirty_urgent: false,
             is_receiving: false,
             is_sending: false,
-            is_shutting_down: false,
-            is_half_shut_down: false,
-            is_shut_down: false,
+            shutdown: Shutdown::No,
         }
     }
 
@@ -144,6 +159,14 @@ impl Connection {
 }
 
 impl InFlight {
+    /// How many batches it carries, and how many events in them.
+    pub fn batches(&self) -> (usize, usize) {
+        match self {
+            Self::Nothing | Self::One(_) => (0, 0),
+            Self::Many(gathered) => gathered.batches(),
+        }
+    }
+
     pub fn ids(&self) -> &[FrameId] {
         match self {
             Self::Nothing => &[],

@@ -69,7 +69,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             let arena = &mut self.arena;
             let (id, bytes) = *stored[encoding.index()]
                 .get_or_insert_with(|| store_event(arena, event, encoding));
-            self.queue_event(slot, &event.event, id, bytes, now);
+            self.queue_event(slot, event, id, bytes, now);
         }
         for (id, _) in stored.into_iter().flatten() {
             self.arena.release(id);
@@ -79,19 +79,27 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         count
     }
 
-    fn queue_event(&mut self, slot: u32, event: &Event, id: FrameId, bytes: usize, now: Instant) {
-        let Self { connections, pools, shed, settings, .. } = self;
-        let Some((key, connection)) = connections.at_mut(slot) else { return };
+    fn queue_event(&mut self, slot: u32, event: &Encoded, id: FrameId, bytes: usize, now: Instant) {
+        let Some((key, connection)) = self.connections.at_mut(slot) else { return };
         // One that is about to end gets nothing more: its handler was told that it is closed.
         if connection.ending != Ending::No || !connection.session.is_open() {
             return;
         }
         // What is behind others that were read from the past is read there too.
-        if connection.is_behind && self.handler.is_overflowing(slot, event.priority) {
+        let priority = event.event.priority;
+        if connection.is_behind && self.handler.is_overflowing(slot, priority) {
             return;
         }
-        let lane = Lane::from(event.priority);
-        if connection.backlog.push_first(lane, id, bytes, settings.outbox) {
+        let (connection, is_batched) = if connection.has_options {
+            let Some(prepared) = self.prepare(key, event, bytes, now) else { return };
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            (connection, prepared.is_batched)
+        } else {
+            (connection, false)
+        };
+        let Self { pools, shed, settings, .. } = self;
+        let lane = Lane::from(priority);
+        if !is_batched && connection.backlog.push_first(lane, id, bytes, settings.outbox) {
             self.arena.retain(id);
             self.links.stats.outbox_bytes.add(bytes as u64);
             return self.mark_dirty(key);
@@ -102,7 +110,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let pushed = outbox.push_shedding(lane, id, bytes, settings.outbox, kept, shed);
         let after = outbox.bytes();
         match pushed {
-            Pushed::Queued => self.arena.retain(id),
+            Pushed::Queued => {
+                self.arena.retain(id);
+                if is_batched {
+                    outbox.mark_batched(lane);
+                }
+            }
             Pushed::Shed => {
                 // As if it had been queued and shed.
                 self.arena.retain(id);
@@ -115,7 +128,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.links.stats.outbox_bytes.sub(before as u64);
         self.account_shed(key);
         match pushed {
-            Pushed::Full => self.overflow(key, event, now),
+            Pushed::Full => self.overflow(key, &event.event, now),
             Pushed::Queued | Pushed::Replaced(_) | Pushed::Shed => self.mark_dirty(key),
         }
     }
@@ -308,7 +321,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn first_waiting(&self, key: Key) -> Option<u64> {
         let backlog = &self.connections.get(key)?.backlog;
         let queued = backlog.iter().filter_map(|id| self.arena.get(id).event.map(|mark| mark.seq));
-        queued.chain(backlog.outbox().and_then(Outbox::first_lost)).min()
+        let lost = backlog.outbox().and_then(Outbox::first_lost);
+        queued.chain(lost).chain(self.extras.first_lost(key.slot)).min()
     }
 }
 

@@ -9,21 +9,26 @@ use crate::base::limits::CONGESTED_SEND_BYTES_MAX;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
 use crate::queue::{Arena, Backlog, EventMark, Frame, FrameId, Lane, Loss};
+use crate::shard::batching::Batching;
 use crate::shard::connection::{Ending, InFlight};
-use crate::shard::handler::Handler;
-use crate::shard::pools::gather;
+use crate::shard::handler::{Handler, LossReason};
+use crate::shard::pools::{SendPlan, gather};
 use crate::shard::stats::{Histograms, ShardStats};
 use crate::shard::turn::Shard;
 
 impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Sees to it that what waits for a connection is sent, unless it is held back.
     pub(super) fn mark_dirty(&mut self, key: Key) {
+        if self.connections.get(key).is_some_and(|connection| !connection.is_held_back()) {
+            self.mark_dirty_anyway(key);
+        }
+    }
+
+    /// As [`Self::mark_dirty`], also where there may be nothing to send but what the flush tells.
+    pub(super) fn mark_dirty_anyway(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         // Its completion comes back to what waits.
         if connection.is_sending {
-            return;
-        }
-        // What is held back waits for whatever ends that.
-        if connection.is_held_back() {
             return;
         }
         let is_urgent = connection.backlog.is_nothing() || connection.backlog.is_urgent();
@@ -67,6 +72,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.is_sending || connection.ending >= Ending::HalfClosed {
             return;
         }
+        let connection = if connection.has_options {
+            self.tell_extras(key, now);
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            connection
+        } else {
+            connection
+        };
         if connection.backlog.is_nothing() {
             if connection.ending == Ending::AfterFlush {
                 self.half_close(key, now);
@@ -85,12 +97,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let at_once = if connection.is_congested { CONGESTED_SEND_BYTES_MAX } else { usize::MAX };
         let bytes_max = self.settings.send_bytes_max.min(at_once);
         let before = connection.backlog.bytes();
-        let floor = connection.floor;
-        let Some((buf, in_flight)) =
-            gather(&mut connection.backlog, arena, pools, floor, bytes_max)
-        else {
-            return;
+        let send = SendPlan {
+            floor: connection.floor,
+            bytes_max,
+            batching: connection.has_options.then(|| Batching {
+                encoding: self.handler.encoding(key.slot),
+                events_max: self.extras.batch_events_max(key.slot),
+            }),
         };
+        let gathered = gather(&mut connection.backlog, arena, pools, &send);
+        let Some((buf, in_flight)) = gathered else { return };
         let taken = before - connection.backlog.bytes();
         self.links.stats.outbox_bytes.sub(taken as u64);
         connection.in_flight = in_flight;
@@ -114,7 +130,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Some(outbox) = connection.backlog.outbox_mut() else { return };
         let loss = outbox.loss.take();
         let Some((from, _)) = loss.range() else { return };
-        let Some(bytes) = self.handler.dropped(key, &loss) else { return };
+        let notice = self.handler.dropped(key, &loss, LossReason::SlowConsumer);
+        let Some(bytes) = notice else { return };
         let frame_bytes = bytes.len();
         let id = self.arena.insert(Frame { bytes: Rc::new(bytes), event: None });
         outbox.push_notice(id, frame_bytes, from);
@@ -167,10 +184,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.session.handle_send_done();
         connection.is_congested &= !connection.backlog.is_nothing() && !connection.is_held_back();
+        let (has_options, hears_checkpoints) =
+            (connection.has_options, connection.hears_checkpoints);
         if !connection.backlog.is_nothing() || connection.ending == Ending::AfterFlush {
             self.mark_dirty(key);
-        } else if connection.hears_checkpoints {
+        } else if hears_checkpoints {
             self.tell_checkpoint(key, now, false);
+        }
+        if has_options && self.extras.is_due(key.slot, now) {
+            self.mark_dirty_anyway(key);
         }
     }
 
@@ -194,6 +216,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         for id in connection.in_flight.ids() {
             count_frame(*id, arena, histograms, &links.stats, now);
         }
+        let frames = connection.in_flight.ids().iter().map(|id| &arena.get(*id).bytes);
+        let messages = frames.filter(|frame| is_message(frame)).count();
+        let (batches, batched) = connection.in_flight.batches();
+        links.stats.messages_sent.add((messages + batches - batched) as u64);
+        links.stats.batches_sent.add(batches as u64);
     }
 
     /// Gives up the references of a send that has ended.
@@ -213,6 +240,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.backlog.is_nothing() {
             return;
         }
+        self.extras.discard(key.slot);
         let pools = &mut self.pools;
         let outbox = connection.backlog.to_outbox(|| pools.outbox());
         let before = outbox.bytes();
@@ -262,7 +290,6 @@ fn count_frame(
     stats: &ShardStats,
     now: Instant,
 ) {
-    stats.messages_sent.add(u64::from(is_message(&arena.get(id).bytes)));
     if let Some(EventMark { priority, accepted_at, .. }) = arena.get(id).event {
         stats.events_delivered.add(1);
         let nanos = accepted_at.map(|accepted_at| now.since(accepted_at).as_nanos() as u64);

@@ -14,6 +14,7 @@ use crate::protocol::{CloseCode, Encoding};
 use crate::queue::Loss;
 use crate::shard::catch_up::{Behind, Step};
 use crate::shard::inspect::Standing;
+use crate::shard::wishes::Wish;
 use crate::ws::{Refusal, Request};
 
 /// Speaks a protocol over a shard's connections. Connections are named by slab keys;
@@ -67,8 +68,25 @@ pub trait Handler {
         false
     }
 
-    /// The notice of what was shed for a connection, as a complete frame.
-    fn dropped(&mut self, _key: Key, _loss: &Loss) -> Option<Bytes> {
+    /// The notice of what was lost for a connection, as a complete frame.
+    fn dropped(&mut self, _key: Key, _loss: &Loss, _reason: LossReason) -> Option<Bytes> {
+        None
+    }
+
+    /// How a connection with [`Replies::options`] wants an event that it matched, which is about
+    /// to be queued.
+    fn wish(&mut self, _slot: u32, _event: &Encoded, _now: Instant) -> Wish {
+        Wish::default()
+    }
+
+    /// The next message of what was counted instead of sent and is due, or of anything that was
+    /// where no time is given; with the first event that it tells of.
+    fn collapsed(&mut self, _key: Key, _now: Option<Instant>) -> Option<(Bytes, u64)> {
+        None
+    }
+
+    /// When [`Handler::collapsed`] has the next one.
+    fn collapsed_due(&self, _slot: u32) -> Option<Instant> {
         None
     }
 
@@ -114,6 +132,25 @@ pub trait Handler {
     fn standings(&self, _slot: u32, _standings: &mut Vec<Standing>) {}
 }
 
+/// Why events were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossReason {
+    /// The client did not keep up.
+    SlowConsumer,
+    /// Newer events took their place.
+    Conflated,
+}
+
+impl LossReason {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SlowConsumer => "slow_consumer",
+            Self::Conflated => "conflated",
+        }
+    }
+}
+
 /// A complete message from a client.
 #[derive(Clone, Copy, Debug)]
 pub enum Message<'a> {
@@ -138,6 +175,9 @@ pub struct Replies {
     pub(super) may_catch_up: bool,
     pub(super) hears_checkpoints: bool,
     pub(super) pause: Option<bool>,
+    pub(super) has_options: bool,
+    /// Each with the first event that it tells of.
+    pub(super) notices: Vec<(Bytes, u64)>,
 }
 
 impl Replies {
@@ -159,6 +199,17 @@ impl Replies {
     /// The connection is to be told when it has got everything, by [`Handler::checkpoint`].
     pub fn checkpoints(&mut self) {
         self.hears_checkpoints = true;
+    }
+
+    /// Subscriptions of the connection ask for more than each event as it comes: from now on
+    /// [`Handler::wish`] is asked.
+    pub fn options(&mut self) {
+        self.has_options = true;
+    }
+
+    /// Queues messages of [`Handler::collapsed`], ahead of other replies.
+    pub fn notices(&mut self, notices: Vec<(Bytes, u64)>) {
+        self.notices.extend(notices);
     }
 
     /// Events are held back from now on, or no longer.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
 use crate::queue::{Arena, Backlog, FrameId, Lane, Outbox, Waiting};
+use crate::shard::batching::{Batching, Run};
 use crate::shard::connection::InFlight;
 
 /// Several frames in one piece, for every connection whose pending set is just these.
@@ -15,11 +16,18 @@ pub(super) struct Gathered {
     bytes: Rc<Vec<u8>>,
     /// One reference to each is held here, for all connections.
     ids: Vec<FrameId>,
+    /// Those that are in batches.
+    runs: Vec<Run>,
 }
 
 impl Gathered {
     pub fn ids(&self) -> &[FrameId] {
         &self.ids
+    }
+
+    /// How many batches there are, and how many events in them.
+    pub fn batches(&self) -> (usize, usize) {
+        (self.runs.len(), self.runs.iter().map(|run| run.count).sum())
     }
 }
 
@@ -32,6 +40,7 @@ pub(super) struct Pools {
     /// What was gathered last: the next connection often wants the same.
     last: Option<Rc<Gathered>>,
     taken: Vec<FrameId>,
+    runs: Vec<Run>,
     /// Bytes of all that is gathered and not sent.
     bytes: usize,
     /// Room in what is kept of gathered buffers.
@@ -44,6 +53,15 @@ const SPARE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What was not needed for so long is given back.
 const TRIM_PERIOD: Duration = Duration::from_secs(60);
+
+/// What one send may take.
+#[derive(Debug)]
+pub(super) struct SendPlan {
+    pub floor: Lane,
+    pub bytes_max: usize,
+    /// For connections that may want several events in one message.
+    pub batching: Option<Batching>,
+}
 
 /// Things to be used again.
 #[derive(Debug)]
@@ -72,6 +90,7 @@ impl Pools {
     pub fn put_gathered(&mut self, mut gathered: Rc<Gathered>, arena: &mut Arena) {
         let Some(unique) = Rc::get_mut(&mut gathered) else { return };
         unique.ids.drain(..).for_each(|id| arena.release(id));
+        unique.runs.clear();
         self.bytes -= unique.bytes.len();
         // A send that was given up may still hold the bytes: then they are not used again.
         if let Some(bytes) = Rc::get_mut(&mut unique.bytes)
@@ -129,21 +148,19 @@ impl<T> Default for Spares<T> {
     }
 }
 
-/// Takes frames off the backlog, highest lane first and none below `floor`, up to `bytes_max`: one
-/// alone is shared,
+/// Takes frames off the backlog, as `plan` says, highest lane first: one alone is shared,
 /// several become one contiguous buffer, which is shared as well where the connection before
 /// this one got the same frames. Nothing where no frame waits.
 pub(super) fn gather(
     backlog: &mut Backlog,
     arena: &mut Arena,
     pools: &mut Pools,
-    floor: Lane,
-    bytes_max: usize,
+    plan: &SendPlan,
 ) -> Option<(SendBuf, InFlight)> {
     if let Some(Waiting { id, .. }) = backlog.take_one() {
         return Some(alone(id, arena));
     }
-    let sent = gather_from(backlog.outbox_mut()?, arena, pools, floor, bytes_max);
+    let sent = gather_from(backlog.outbox_mut()?, arena, pools, plan);
     if let Some(outbox) = backlog.take_empty() {
         pools.put_outbox(outbox);
     }
@@ -158,35 +175,47 @@ fn gather_from(
     outbox: &mut Outbox,
     arena: &mut Arena,
     pools: &mut Pools,
-    floor: Lane,
-    bytes_max: usize,
+    plan: &SendPlan,
 ) -> Option<(SendBuf, InFlight)> {
-    let mut taken = std::mem::take(&mut pools.taken);
+    let (mut taken, mut runs) = (std::mem::take(&mut pools.taken), std::mem::take(&mut pools.runs));
     taken.clear();
+    runs.clear();
+    let bytes = match &plan.batching {
+        None => take_frames(outbox, plan, &mut taken),
+        Some(batching) => batching.take_frames(outbox, plan, &mut taken, &mut runs),
+    };
+    let sent = match taken[..] {
+        [] => None,
+        [only] => Some(alone(only, arena)),
+        _ => Some(gather_many(&taken, &runs, bytes, arena, pools, plan)),
+    };
+    (pools.taken, pools.runs) = (taken, runs);
+    sent
+}
+
+/// Gives how many bytes they have together.
+fn take_frames(outbox: &mut Outbox, plan: &SendPlan, taken: &mut Vec<FrameId>) -> usize {
     let mut bytes = 0;
-    while let Some(next) = outbox.next_bytes(floor)
-        && (taken.is_empty() || bytes + next <= bytes_max)
-        && let Some(id) = outbox.pop_down_to(floor)
+    while let Some(next) = outbox.next_bytes(plan.floor)
+        && (taken.is_empty() || bytes + next <= plan.bytes_max)
+        && let Some(id) = outbox.pop_down_to(plan.floor)
     {
         bytes += next;
         taken.push(id);
     }
-    let sent = match taken[..] {
-        [] => None,
-        [only] => Some(alone(only, arena)),
-        _ => Some(gather_many(&taken, bytes, arena, pools)),
-    };
-    pools.taken = taken;
-    sent
+    bytes
 }
 
 fn gather_many(
     taken: &[FrameId],
+    runs: &[Run],
     bytes: usize,
     arena: &mut Arena,
     pools: &mut Pools,
+    plan: &SendPlan,
 ) -> (SendBuf, InFlight) {
-    if let Some(last) = pools.last.as_ref().filter(|last| last.ids == taken) {
+    let is_same = |last: &&Rc<Gathered>| last.ids == taken && last.runs == runs;
+    if let Some(last) = pools.last.as_ref().filter(is_same) {
         taken.iter().for_each(|id| arena.release(*id));
         let (buf, gathered) = (SendBuf::gathered(Rc::clone(&last.bytes)), Rc::clone(last));
         return (buf, InFlight::Many(gathered));
@@ -196,9 +225,13 @@ fn gather_many(
     let unique = Rc::get_mut(&mut gathered).expect("what is pooled is used by nobody");
     let buffer = Rc::get_mut(&mut unique.bytes).expect("what is pooled is used by nobody");
     buffer.reserve(bytes);
-    taken.iter().for_each(|id| buffer.extend_from_slice(&arena.get(*id).bytes));
+    match &plan.batching {
+        None => taken.iter().for_each(|id| buffer.extend_from_slice(&arena.get(*id).bytes)),
+        Some(batching) => batching.write(buffer, taken, runs, arena),
+    }
     unique.ids.extend_from_slice(taken);
-    pools.bytes += bytes;
+    unique.runs.extend_from_slice(runs);
+    pools.bytes += buffer.len();
     pools.last = Some(Rc::clone(&gathered));
     (SendBuf::gathered(Rc::clone(&gathered.bytes)), InFlight::Many(gathered))
 }

@@ -226,8 +226,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn take_replies(&mut self, key: Key, replies: &mut Replies, now: Instant) {
+        for (notice, from) in replies.notices.drain(..) {
+            self.queue_notice(key, notice, from);
+        }
         for frame in replies.frames.drain(..) {
             self.queue_reply(key, frame, now);
+        }
+        if std::mem::take(&mut replies.has_options)
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            connection.has_options = true;
         }
         if std::mem::take(&mut replies.hears_checkpoints)
             && let Some(connection) = self.connections.get_mut(key)

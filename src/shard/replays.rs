@@ -11,7 +11,7 @@ use crate::filter::Filter;
 use crate::protocol::client::From;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{NotResumed, ServerMessage};
-use crate::protocol::{Encoding, client};
+use crate::protocol::{Encoding, Options, client};
 use crate::queue::Lane;
 use crate::shard::catch_up::{Behind, Item, Step};
 use crate::shard::inspect::Standing;
@@ -29,6 +29,8 @@ pub(super) struct Replays {
 pub(super) struct Replay {
     pub subscription_id: Box<str>,
     pub filter: Filter,
+    /// For when it is live.
+    pub options: Options,
     cursor: Cursor,
 }
 
@@ -36,9 +38,16 @@ pub(super) struct Replay {
 const LANE: Lane = Lane::Critical;
 
 impl Replays {
-    pub fn start(&mut self, slot: u32, subscription_id: &str, filter: Filter, position: u64) {
+    pub fn start(
+        &mut self,
+        slot: u32,
+        subscription_id: &str,
+        filter: Filter,
+        options: Options,
+        position: u64,
+    ) {
         let cursor = Cursor::new(position, Priorities::ALL);
-        let replay = Replay { subscription_id: subscription_id.into(), filter, cursor };
+        let replay = Replay { subscription_id: subscription_id.into(), filter, options, cursor };
         self.by_slot.entry(slot).or_default().push(replay);
     }
 

@@ -117,6 +117,12 @@ pub struct Cells {
     pub dismissed: Cell,
     /// Events shed from lanes, by [`crate::event::Priority::index`].
     pub events_shed: [Cell; 4],
+    /// Events in whose place a newer one was queued, by the same.
+    pub events_conflated: [Cell; 4],
+    /// Events that were counted for a client instead of sent, by the same.
+    pub events_collapsed: [Cell; 4],
+    /// Messages of several events.
+    pub batches_sent: Cell,
     /// Turns in which all backlogs together were above their budget.
     pub budget_exceeded: Cell,
     /// Messages answered by `error RATE_LIMITED`.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::base::clock::{Clock, Instant};
 use crate::base::dense;
+use crate::base::limits;
 use crate::base::origin::AllowedOrigin;
 use crate::base::slab::Key;
 use crate::event::{Priorities, Priority};
@@ -18,12 +19,12 @@ use crate::filter::{Filter, FilterSpec, Index, SubscriptionKey};
 use crate::protocol::client::{self, ClientMessage, Permit};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{self, DroppedCounts, Resume, ServerMessage, Welcome};
-use crate::protocol::{Encoding, ErrorCode, MessageError};
+use crate::protocol::{Encoding, ErrorCode, MessageError, Options};
 use crate::queue::Loss;
 use crate::session::rate::{Bucket, Buckets, Ledger, Rate};
 use crate::shard::catch_up::{Behind, Step};
 use crate::shard::checkpoints::Checkpoints;
-use crate::shard::handler::{Close, Handler, Message, Replies};
+use crate::shard::handler::{Close, Handler, LossReason, Message, Replies};
 use crate::shard::inspect::Standing;
 use crate::shard::intake::flooding;
 use crate::shard::negotiation::{Negotiated, negotiate};
@@ -32,6 +33,7 @@ use crate::shard::overflow::{Edge, Overflows, Reading};
 use crate::shard::replays::{Replay, Replays, position};
 use crate::shard::stats::{Excess, ShardStats};
 use crate::shard::subscriptions::Subscriptions;
+use crate::shard::wishes::{Wish, Wishes};
 use crate::stream::history::History;
 use crate::ws::{Refusal, Request};
 
@@ -80,6 +82,7 @@ pub struct StreamHandler {
     overflows: Overflows,
     edge: Edge,
     checkpoints: Checkpoints,
+    wishes: Wishes,
     /// Seeded anew for each shard: tells clients apart when they are to come back.
     spread: RandomState,
 }
@@ -90,6 +93,7 @@ struct Asked {
     filters: FilterSpec,
     filter: Filter,
     from: Option<client::From>,
+    options: Options,
     r#ref: Option<serde_json::Value>,
 }
 
@@ -131,6 +135,7 @@ impl StreamHandler {
             overflows: Overflows::default(),
             edge: Edge::default(),
             checkpoints: Checkpoints::default(),
+            wishes: Wishes::default(),
             spread: RandomState::default(),
         }
     }
@@ -142,7 +147,12 @@ impl StreamHandler {
         let limits = server::Limits {
             message_bytes_max: settings.message_bytes_max,
             subscriptions_max: settings.subscriptions_max,
-            filter_terms_max: crate::base::limits::FILTER_TERMS_MAX,
+            filter_terms_max: limits::FILTER_TERMS_MAX,
+            batch_events_max: limits::BATCH_EVENTS_MAX,
+            batch_delay_ms_max: limits::BATCH_DELAY_MILLIS_MAX,
+            collapse_after_max: limits::COLLAPSE_AFTER_MAX,
+            collapse_window_ms_max: limits::COLLAPSE_WINDOW_MILLIS_MAX,
+            collapse_windows_max: limits::COLLAPSE_WINDOWS_MAX,
             messages_per_second: per_second(settings.message_rate),
             frames_per_second: per_second(settings.frame_rate),
             bytes_per_second: per_second(settings.byte_rate),
@@ -168,18 +178,25 @@ impl StreamHandler {
                 filter,
                 from,
                 checkpoints,
+                options,
                 r#ref,
             } => {
                 if checkpoints {
                     self.checkpoints.start(slot, self.seen_seq, self.clock.now());
                     replies.checkpoints();
                 }
-                let asked =
-                    Asked { subscription_id, filters: *filters, filter: *filter, from, r#ref };
+                let asked = Asked {
+                    subscription_id,
+                    filters: *filters,
+                    filter: *filter,
+                    from,
+                    options,
+                    r#ref,
+                };
                 self.subscribe(slot, asked, replies).map(Some)
             }
             ClientMessage::Unsubscribe { subscription_id, r#ref } => {
-                self.unsubscribe(slot, subscription_id, r#ref).map(Some)
+                self.unsubscribe(slot, subscription_id, r#ref, replies).map(Some)
             }
             ClientMessage::Ping { timestamp, r#ref } => {
                 let pong = ServerMessage::Pong { timestamp: &timestamp, r#ref: r#ref.as_ref() };
@@ -258,7 +275,7 @@ impl StreamHandler {
         asked: Asked,
         replies: &mut Replies,
     ) -> Result<Bytes, MessageError> {
-        let Asked { subscription_id, filters, filter, from, r#ref } = asked;
+        let Asked { subscription_id, filters, filter, from, options, r#ref } = asked;
         if from.is_some() && !replies.may_catch_up() {
             self.stats.catch_ups_refused.add(1);
             return Err(self.too_many_catch_ups(slot, subscription_id, r#ref));
@@ -288,18 +305,22 @@ impl StreamHandler {
         match position {
             Some(Ok(position)) => {
                 if let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) {
-                    self.end_live(slot, key);
+                    self.end_live(slot, key, replies);
                 }
-                self.replays.start(slot, &subscription_id, filter, position);
+                self.replays.start(slot, &subscription_id, filter, options, position);
                 replies.catch_up();
             }
-            _ => self.go_live(slot, &subscription_id, filter),
+            _ => replies.notices(self.go_live(slot, &subscription_id, filter, options)),
+        }
+        if !options.is_none() {
+            replies.options();
         }
         let subscribed = ServerMessage::Subscribed {
             subscription_id: &subscription_id,
             filters: &filters,
             resumed: position.map(|position| position.is_ok()),
             not_resumed: position.and_then(Result::err),
+            options,
             r#ref: r#ref.as_ref(),
         };
         Ok(subscribed.encode(self.encoding(slot)))
@@ -328,12 +349,24 @@ impl StreamHandler {
         SOONEST_MS + self.spread.hash_one(client) % SPREAD_MS
     }
 
-    /// Whatever comes from now on that matches goes to the connection.
-    fn go_live(&mut self, slot: u32, subscription_id: &str, filter: Filter) {
+    /// Whatever comes from now on that matches goes to the connection. Gives what the
+    /// subscription, as it was before, still had to tell.
+    fn go_live(
+        &mut self,
+        slot: u32,
+        subscription_id: &str,
+        filter: Filter,
+        options: Options,
+    ) -> Vec<(Bytes, u64)> {
+        let key = self.join_live(slot, subscription_id, filter);
+        self.wishes.set(slot, subscription_id, key, options, self.encodings[slot as usize])
+    }
+
+    fn join_live(&mut self, slot: u32, subscription_id: &str, filter: Filter) -> SubscriptionKey {
         let Self { index, overflows, edge, .. } = self;
         let known = self.clients[slot as usize].as_ref().expect("an open connection");
         let key = match known.subscriptions.get(subscription_id) {
-            Some(key) if **index.filter(key) == filter => return,
+            Some(key) if **index.filter(key) == filter => return key,
             Some(key) => {
                 overflows.note_end(slot, key, index.filter(key), *edge);
                 index.replace(key, filter);
@@ -346,12 +379,14 @@ impl StreamHandler {
             }
         };
         self.overflows.note_begin(slot, key, self.edge);
+        key
     }
 
     /// Nothing that comes from now on goes to the connection because of this subscription.
-    fn end_live(&mut self, slot: u32, key: SubscriptionKey) {
+    fn end_live(&mut self, slot: u32, key: SubscriptionKey, replies: &mut Replies) {
         self.overflows.note_end(slot, key, self.index.filter(key), self.edge);
         self.index.unsubscribe(key);
+        replies.notices(self.wishes.remove(slot, key, self.encodings[slot as usize]));
     }
 
     /// What ended subscriptions have matched is remembered until it is sent.
@@ -375,12 +410,13 @@ impl StreamHandler {
         slot: u32,
         subscription_id: String,
         r#ref: Option<serde_json::Value>,
+        replies: &mut Replies,
     ) -> Result<Bytes, MessageError> {
         if !self.overflows.has_room_for_change(slot) {
             return Err(self.too_many_changes(subscription_id, r#ref));
         }
         if let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) {
-            self.end_live(slot, key);
+            self.end_live(slot, key, replies);
         } else if !self.replays.remove(slot, &subscription_id) {
             let message = "there is no subscription of this id on this connection";
             return Err(MessageError {
@@ -403,8 +439,9 @@ impl StreamHandler {
         let mut live = Vec::new();
         let behind =
             self.replays.advance(slot, step, encoding, &*history, |replay| live.push(replay));
-        for Replay { subscription_id, filter, .. } in live {
-            self.go_live(slot, &subscription_id, filter);
+        for Replay { subscription_id, filter, options, .. } in live {
+            let untold = self.go_live(slot, &subscription_id, filter, options);
+            debug_assert!(untold.is_empty(), "it was not live before");
         }
         behind
     }
@@ -472,6 +509,7 @@ impl Handler for StreamHandler {
         let Some(client) = self.clients[key.slot as usize].take() else { return };
         self.checkpoints.forget(key.slot);
         self.overflows.forget(key.slot, &self.stats);
+        self.wishes.forget(key.slot);
         let count = (client.subscriptions.len() + self.replays.forget(key.slot)) as u64;
         client.subscriptions.into_keys().for_each(|key| self.index.unsubscribe(key));
         self.stats.subscriptions_removed.add(count);
@@ -514,20 +552,38 @@ impl Handler for StreamHandler {
         self.overflows.is_active(slot, priority)
     }
 
-    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {
+    fn dropped(&mut self, key: Key, loss: &Loss, reason: LossReason) -> Option<Bytes> {
         let (from_seq, to_seq) = loss.range()?;
         let counts = DroppedCounts {
             low: loss.count(Priority::Low),
             normal: loss.count(Priority::Normal),
             high: loss.count(Priority::High),
         };
-        let reason = "slow_consumer";
+        let reason = reason.as_str();
         let dropped = ServerMessage::Dropped { from_seq, to_seq, counts, reason };
         Some(dropped.encode(self.encoding(key.slot)))
     }
 
+    fn wish(&mut self, slot: u32, event: &Encoded, now: Instant) -> Wish {
+        let Self { wishes, clients, index, .. } = self;
+        match &clients[slot as usize] {
+            Some(client) => wishes.of(slot, event, now, &client.subscriptions, index),
+            None => Wish::default(),
+        }
+    }
+
+    fn collapsed(&mut self, key: Key, now: Option<Instant>) -> Option<(Bytes, u64)> {
+        self.wishes.tell(key.slot, now, self.encodings[key.slot as usize])
+    }
+
+    fn collapsed_due(&self, slot: u32) -> Option<Instant> {
+        self.wishes.next_due(slot)
+    }
+
     fn checkpoint(&mut self, key: Key, now: Instant, is_heartbeat: bool) -> Option<Bytes> {
-        let seq = self.seen_seq;
+        // What was collapsed and not told is behind the position.
+        let first_hidden = self.wishes.first_hidden(key.slot);
+        let seq = first_hidden.map_or(self.seen_seq, |first| self.seen_seq.min(first - 1));
         let is_due = self.checkpoints.is_due(key.slot, seq, now, is_heartbeat);
         is_due.then(|| ServerMessage::Checkpoint { seq }.encode(self.encoding(key.slot)))
     }

@@ -22,6 +22,7 @@ use crate::shard::inbox::Inbox;
 use crate::shard::intake::Received;
 use crate::shard::listing::Walks;
 use crate::shard::losses::Losses;
+use crate::shard::options::Extras;
 use crate::shard::places::Places;
 use crate::shard::pools::Pools;
 use crate::shard::proxies::Proxies;
@@ -76,6 +77,7 @@ pub struct Shard<D, H> {
     pub(super) awaited: (u64, bool),
     /// Whose turn it is among those that asked for it.
     pub(super) places: Places,
+    pub(super) extras: Extras,
     pub(super) step_items: Vec<(Lane, Item)>,
     pub(super) replayed: Replayed,
     /// Every event up to this one has come out of the inbox, or will.
@@ -125,6 +127,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             awaiting: Vec::new(),
             awaited: (0, false),
             places: Places::new(settings.catch_up),
+            extras: Extras::default(),
             step_items: Vec::new(),
             replayed: Replayed::default(),
             complete_to: 0,
@@ -167,6 +170,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.dispatch(start);
         self.keep_partial_messages_within_budget(start);
         self.fire_timers(start);
+        self.fire_alarms(start);
         self.drain_inbox(start);
         self.promote_waiting(start);
         self.catch_up();
@@ -197,7 +201,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let timers = self.wheel.next().map(|next| self.absence.not_before(next));
-        let deadlines = [timers, self.accepts.retry_at(), self.drain.next(), self.places.next()];
+        let (alarm, place) = (self.extras.next(), self.places.next());
+        let deadlines = [timers, alarm, place, self.accepts.retry_at(), self.drain.next()];
         deadlines.into_iter().flatten().min()
     }
 

@@ -37,6 +37,7 @@ fn rows() -> Vec<(String, &'static str)> {
             r#"{"type":"ack"}"#,
             r#"{"type":"ack","message_id":"not a uuid"}"#,
             r#"{"type":"ping","timestamp":"t","ref":{}}"#,
+            r#"{"type":"subscribe","subscription_id":"s","filters":{},"batch":{"max_events":2}}"#,
         ],
     );
     refuse(
@@ -44,7 +45,6 @@ fn rows() -> Vec<(String, &'static str)> {
         &[
             r#"{"type":"dance"}"#,
             r#"{"type":"authenticate","token":"t"}"#,
-            r#"{"type":"subscribe","subscription_id":"s","filters":{},"batch":{"max_events":2}}"#,
             r#"{"type":"ack","up_to_seq":7}"#,
         ],
     );

@@ -25,6 +25,7 @@ mod drain;
 mod driver;
 mod encodings;
 mod errors;
+mod fewer_messages;
 mod filters;
 mod flow_control;
 mod hostile;

@@ -129,6 +129,14 @@ impl Client {
         self.send(&json!({"type": "subscribe", "subscription_id": id, "filters": filters}));
     }
 
+    /// As [`Client::subscribe`], with options.
+    pub fn subscribe_with(&mut self, id: &str, filters: Value, options: &Value) {
+        let mut message = json!({"type": "subscribe", "subscription_id": id, "filters": filters});
+        let fields = options.as_object().expect("an object").clone();
+        message.as_object_mut().expect("an object").extend(fields);
+        self.send(&message);
+    }
+
     pub fn unsubscribe(&mut self, id: &str) {
         self.send(&json!({"type": "unsubscribe", "subscription_id": id}));
     }
@@ -276,9 +284,13 @@ impl Client {
         self.messages().filter(|message| message["type"] == kind).count()
     }
 
-    /// Sequence and priority of each event, as they came.
+    /// Sequence and priority of each event, as they came, alone or in batches.
     pub fn events(&self) -> Vec<(u64, String)> {
-        let events = self.messages().filter(|message| message["type"] == "event");
+        let events = self.messages().flat_map(|message| match message["type"].as_str() {
+            Some("event") => std::slice::from_ref(message),
+            Some("batch") => message["events"].as_array().expect("a list"),
+            _ => &[],
+        });
         let text = |value: &Value| value.as_str().expect("a priority").to_owned();
         events
             .map(|event| (event["seq"].as_u64().expect("a seq"), text(&event["priority"])))

@@ -15,6 +15,7 @@ mod handlers;
 mod inbox;
 mod listing;
 mod model;
+mod options;
 mod order;
 mod overflow;
 mod pausing;

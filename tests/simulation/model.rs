@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
-use alarmcast::event::{Attributes, EventType, Priorities, Priority, Severity};
+use alarmcast::event::{Attributes, Event, EventType, Priorities, Priority, Severity};
 use alarmcast::filter::{Filter, FilterSpec, LabelMatcher, StringMatcher};
-use alarmcast::protocol::{self, ClientMessage, Encoded, Encoding};
+use alarmcast::protocol::{self, ClientMessage, Encoded, Encoding, Options};
 use alarmcast::queue::Loss;
-use alarmcast::shard::{Behind, Close, Handler, Message, Replies, Step};
+use alarmcast::shard::{Behind, Close, Handler, LossReason, Message, Replies, Step, Wish};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -24,11 +24,21 @@ const NAMELESS: usize = 1_000_000;
 /// What must be true of one client.
 #[derive(Debug, Default)]
 pub struct Expected {
-    subscriptions: BTreeMap<String, Interest>,
+    subscriptions: BTreeMap<String, (Interest, Options)>,
     /// Events queued for it, by [`alarmcast::event::Priority::index`], in order.
     pub matched: [Vec<u64>; 4],
+    /// Of these, by their seq, those that may be sent otherwise than each as it comes.
+    pub optional: HashMap<u64, May>,
     pub is_open: bool,
     pub is_paused: bool,
+}
+
+/// What may be done with an event, because all subscriptions that it matches ask for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct May {
+    pub be_replaced: bool,
+    pub be_batched: bool,
+    pub be_collapsed: bool,
 }
 
 /// The filters' meaning, as plainly as it can be said; patterns have their own tests.
@@ -141,8 +151,20 @@ impl<H: Handler> Handler for Watched<H> {
         self.inner.checkpoint(key, now, is_heartbeat)
     }
 
-    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {
-        self.inner.dropped(key, loss)
+    fn dropped(&mut self, key: Key, loss: &Loss, reason: LossReason) -> Option<Bytes> {
+        self.inner.dropped(key, loss, reason)
+    }
+
+    fn wish(&mut self, slot: u32, event: &Encoded, now: Instant) -> Wish {
+        self.inner.wish(slot, event, now)
+    }
+
+    fn collapsed(&mut self, key: Key, now: Option<Instant>) -> Option<(Bytes, u64)> {
+        self.inner.collapsed(key, now)
+    }
+
+    fn collapsed_due(&self, slot: u32) -> Option<Instant> {
+        self.inner.collapsed_due(slot)
     }
 
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {
@@ -152,9 +174,12 @@ impl<H: Handler> Handler for Watched<H> {
         let mut wanted = Vec::new();
         for (&slot, number) in &model.slots {
             let client = model.clients.entry(*number).or_default();
-            if client.wants(&event.event.attributes()) {
+            if let Some(may) = client.wants(&event.event) {
                 wanted.push(slot);
                 client.matched[priority].push(event.event.seq);
+                if may != May::default() {
+                    client.optional.insert(event.event.seq, may);
+                }
             }
         }
         wanted.sort_unstable();
@@ -175,10 +200,10 @@ impl<H: Handler> Handler for Watched<H> {
 impl Expected {
     fn obey(&mut self, command: ClientMessage) {
         match command {
-            ClientMessage::Subscribe { subscription_id: id, filters, filter, .. } => {
+            ClientMessage::Subscribe { subscription_id: id, filters, filter, options, .. } => {
                 let fits = self.subscriptions.len() < SUBSCRIPTIONS_MAX;
                 if fits || self.subscriptions.contains_key(&id) {
-                    self.subscriptions.insert(id, Interest::new(*filters, filter));
+                    self.subscriptions.insert(id, (Interest::new(*filters, filter), options));
                 }
             }
             ClientMessage::Unsubscribe { subscription_id, .. } => {
@@ -189,8 +214,22 @@ impl Expected {
         }
     }
 
-    fn wants(&self, event: &Attributes<'_>) -> bool {
-        self.subscriptions.values().any(|interest| interest.wants(event))
+    /// None where nothing asked for the event.
+    fn wants(&self, event: &Event) -> Option<May> {
+        let attributes = event.attributes();
+        let all = self.subscriptions.values();
+        let matching: Vec<Options> =
+            all.filter(|(interest, _)| interest.wants(&attributes)).map(|(_, it)| *it).collect();
+        let is_critical = event.priority == Priority::Critical;
+        let all_ask = |asks: fn(&Options) -> bool| !is_critical && matching.iter().all(asks);
+        let is_update = attributes.event_type == EventType::IncidentUpdated;
+        let may = May {
+            be_replaced: is_update && all_ask(|it| it.conflate),
+            be_batched: all_ask(|it| it.batch.is_some()),
+            be_collapsed: event.payload.fingerprint().is_some()
+                && all_ask(|it| it.collapse.is_some()),
+        };
+        (!matching.is_empty()).then_some(may)
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
 use alarmcast::event::{Priorities, Priority};
-use alarmcast::protocol::{Encoded, Encoding};
+use alarmcast::protocol::{Batch, Encoded, Encoding};
 use alarmcast::queue::Loss;
-use alarmcast::shard::{Behind, Close, Handler, Message, Replies, Step};
+use alarmcast::shard::{Behind, Close, Handler, LossReason, Message, Replies, Step, Wish};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -43,6 +43,14 @@ pub enum Fault {
     Reordered,
     /// An event of a priority goes out in the name of another.
     WrongLane,
+    /// An event that a plain subscription wants goes into a batch.
+    BatchUnasked,
+    /// An event that a plain subscription wants is counted instead of sent.
+    CollapseUnasked,
+    /// An event that a plain subscription wants makes way for a newer one.
+    ConflateUnasked,
+    /// What was collapsed is not told.
+    CollapseUntold,
 }
 
 /// One fault, or none, now and then, and how often it was planted.
@@ -88,6 +96,14 @@ impl Planting {
         }
         state.occasions += 1;
         let strikes = state.occasions.is_multiple_of(EVERY);
+        state.planted += u64::from(strikes);
+        strikes
+    }
+
+    /// As [`Self::strikes`], on every occasion.
+    fn strikes_often(&self, fault: Fault) -> bool {
+        let state = &mut *self.0.borrow_mut();
+        let strikes = state.fault == Some(fault);
         state.planted += u64::from(strikes);
         strikes
     }
@@ -185,21 +201,51 @@ impl<H: Handler> Handler for Planted<H> {
         self.inner.checkpoint(key, now, is_heartbeat)
     }
 
-    fn dropped(&mut self, key: Key, loss: &Loss) -> Option<Bytes> {
+    fn dropped(&mut self, key: Key, loss: &Loss, reason: LossReason) -> Option<Bytes> {
         if !self.is_outer {
-            return self.inner.dropped(key, loss);
+            return self.inner.dropped(key, loss, reason);
         }
         let planting = &self.planting;
         let understates = planting.is(Fault::LossUnderstated) && total(loss) > 1;
         if planting.strikes(Fault::LossUntold) {
             None
         } else if planting.strikes(Fault::LossOverstated) {
-            self.inner.dropped(key, &told_as(loss, total(loss) + 1))
+            self.inner.dropped(key, &told_as(loss, total(loss) + 1), reason)
         } else if understates && planting.strikes(Fault::LossUnderstated) {
-            self.inner.dropped(key, &told_as(loss, total(loss) - 1))
+            self.inner.dropped(key, &told_as(loss, total(loss) - 1), reason)
         } else {
-            self.inner.dropped(key, loss)
+            self.inner.dropped(key, loss, reason)
         }
+    }
+
+    fn wish(&mut self, slot: u32, event: &Encoded, now: Instant) -> Wish {
+        let mut wish = self.inner.wish(slot, event, now);
+        if !self.is_outer {
+            return wish;
+        }
+        let planting = &self.planting;
+        if wish.batch.is_none() && planting.strikes(Fault::BatchUnasked) {
+            wish.batch = Some(Batch { max_events: 5, max_delay_ms: 50 });
+        }
+        let is_critical = event.event.priority == Priority::Critical;
+        if !is_critical && wish.collapsed.is_none() && planting.strikes(Fault::CollapseUnasked) {
+            wish.collapsed = Some(now);
+        }
+        // Often, because an update of the same incident must wait.
+        wish.conflates |= planting.strikes_often(Fault::ConflateUnasked);
+        wish
+    }
+
+    fn collapsed(&mut self, key: Key, now: Option<Instant>) -> Option<(Bytes, u64)> {
+        let told = self.inner.collapsed(key, now)?;
+        if self.is_outer && self.planting.strikes(Fault::CollapseUntold) {
+            return self.inner.collapsed(key, now);
+        }
+        Some(told)
+    }
+
+    fn collapsed_due(&self, slot: u32) -> Option<Instant> {
+        self.inner.collapsed_due(slot)
     }
 
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {

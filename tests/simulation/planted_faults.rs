@@ -86,3 +86,15 @@ fn events_that_change_places_within_a_priority_are_caught() {
 fn an_event_in_the_wrong_lane_is_caught() {
     assert_caught(Fault::WrongLane, &["was not matched"]);
 }
+
+#[test]
+fn what_no_option_asked_for_is_caught() {
+    assert_caught(Fault::BatchUnasked, &["in a batch"]);
+    assert_caught(Fault::CollapseUnasked, &["nobody was told", "matched", "were told"]);
+    assert_caught(Fault::ConflateUnasked, &["were replaced"]);
+}
+
+#[test]
+fn what_was_collapsed_and_is_not_told_is_caught() {
+    assert_caught(Fault::CollapseUntold, &["collapsed", "were told", "behind the position"]);
+}

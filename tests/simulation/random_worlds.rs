@@ -43,6 +43,20 @@ fn filters(random: &mut Random) -> Value {
     }
 }
 
+fn options(random: &mut Random) -> Value {
+    let mut options = json!({"conflate": random.chance(50)});
+    if random.chance(50) {
+        let max_events = random.pick(&[1, 2, 5, 256]);
+        options["batch"] =
+            json!({"max_events": max_events, "max_delay_ms": random.pick(&[1, 30, 400])});
+    }
+    if random.chance(50) {
+        let window_ms = random.pick(&[100, 500, 2_000]);
+        options["collapse"] = json!({"window_ms": window_ms, "after": random.pick(&[1, 2, 5])});
+    }
+    options
+}
+
 /// One run.
 pub struct Run {
     scene: Scene,
@@ -84,7 +98,11 @@ impl Run {
             for _ in 0..1 + self.random.below(6) {
                 let priority = self.random.pick(&Priority::ALL);
                 let source = self.random.pick(&events::SOURCES);
-                self.scene.world.publish(events::of(priority, source));
+                let event = match self.random.chance(30) {
+                    true => events::of_storm(self.random.below(60)),
+                    false => events::of(priority, source),
+                };
+                self.scene.world.publish(event);
             }
         }
         let millis = self.random.pick(&[0, 0, 1, 5, 20, 120]);
@@ -131,7 +149,11 @@ impl Run {
         }
         let id = format!("s{}", self.random.below(SUBSCRIPTIONS_MAX + 2));
         match self.random.below(43) {
-            0..14 => client.subscribe(&id, filters(&mut self.random)),
+            0..8 => client.subscribe(&id, filters(&mut self.random)),
+            8..14 => {
+                let options = options(&mut self.random);
+                client.subscribe_with(&id, filters(&mut self.random), &options);
+            }
             14..19 => client.unsubscribe(&id),
             19..22 => client.send(&json!({"type": "ping", "timestamp": "now"})),
             22..24 => client.send_raw(&frame(PING, b"payload")),
@@ -199,6 +221,10 @@ fn count_reached(stats: &ShardStats, reached: &mut BTreeMap<&'static str, u64>) 
         ("low events shed", &stats.events_shed[Priority::Low.index()]),
         ("high events shed", &stats.events_shed[Priority::High.index()]),
         ("budget exceeded", &stats.budget_exceeded),
+        ("normal events conflated", &stats.events_conflated[Priority::Normal.index()]),
+        ("normal events collapsed", &stats.events_collapsed[Priority::Normal.index()]),
+        ("high events collapsed", &stats.events_collapsed[Priority::High.index()]),
+        ("batches sent", &stats.batches_sent),
         ("accept errors", &stats.accept_errors),
         ("receive buffers exhausted", &stats.receive_buffers_exhausted),
     ] {

@@ -71,15 +71,10 @@ impl Scene {
         self.unpause();
         // What was delayed arrives, then what waited goes out, one send a turn in some worlds.
         self.pass(Duration::from_millis(200));
-        for _ in 0..50 {
-            for _ in 0..12 {
-                self.turn();
-            }
-            let waiting = self.world.handle.inbox_usage().0 as u64;
-            if waiting + self.world.stats.outbox_bytes.get() == 0 {
-                break;
-            }
-        }
+        self.drain_backlogs();
+        // What waited for more to come has waited long enough.
+        self.pass(Duration::from_secs(1));
+        self.drain_backlogs();
         self.pass(Duration::from_secs(4));
         self.check();
         let model = self.model.borrow();
@@ -96,6 +91,18 @@ impl Scene {
             }
         }
         assert_eq!(self.world.stats.connections_active.get(), model.slots.len() as u64);
+    }
+
+    fn drain_backlogs(&mut self) {
+        for _ in 0..50 {
+            for _ in 0..12 {
+                self.turn();
+            }
+            let waiting = self.world.handle.inbox_usage().0 as u64;
+            if waiting + self.world.stats.outbox_bytes.get() == 0 {
+                break;
+            }
+        }
     }
 
     /// Those who may be paused when all that they said has arrived go on.

@@ -122,7 +122,8 @@ impl Script {
             4 => client.send(&json!({"type": "ping", "timestamp": "now"})),
             _ => {
                 let id = format!("s{}", choices.below(SUBSCRIPTIONS_MAX as u8 + 2));
-                client.subscribe(&id, filters(choices));
+                let filters = filters(choices);
+                client.subscribe_with(&id, filters, &options(choices));
             }
         }
     }
@@ -146,6 +147,9 @@ impl Script {
         let source = choices.one(&events::SOURCES);
         for _ in 0..1 + choices.below(32) {
             self.scene.world.publish(events::of(priority, source));
+        }
+        for _ in 0..choices.below(8) {
+            self.scene.world.publish(events::of_storm(choices.below(60).into()));
         }
     }
 
@@ -231,6 +235,21 @@ fn filters(choices: &mut Choices<'_>) -> Value {
         6 => json!({"none_of": [{"sources": [{"glob": "?b"}]}], "min_priority": "high"}),
         _ => json!({"severity": "unknown field"}),
     }
+}
+
+fn options(choices: &mut Choices<'_>) -> Value {
+    let asked = choices.byte();
+    let mut options = json!({"conflate": asked & 1 > 0});
+    if asked & 2 > 0 {
+        let max_events = choices.one(&[1, 2, 5, 256]);
+        options["batch"] =
+            json!({"max_events": max_events, "max_delay_ms": choices.one(&[1, 30, 400])});
+    }
+    if asked & 4 > 0 {
+        let window_ms = choices.one(&[100, 500, 2_000]);
+        options["collapse"] = json!({"window_ms": window_ms, "after": choices.one(&[1, 2, 5])});
+    }
+    options
 }
 
 /// What the input decides.

@@ -3,6 +3,7 @@
 
 mod filters;
 mod link;
+mod options;
 mod place;
 mod show;
 
@@ -10,6 +11,8 @@ use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -20,6 +23,7 @@ use crate::base::logged::Logged;
 use crate::protocol::Encoding;
 pub use filters::{Filters, names, parse_label};
 use link::{Heard, Link, Lost};
+use options::Options;
 use place::Place;
 pub use show::Printer;
 
@@ -40,6 +44,8 @@ pub struct Arguments {
     url: String,
     #[command(flatten)]
     filters: Filters,
+    #[command(flatten)]
+    options: Options,
     /// What to speak with the server, json or msgpack; what is printed is the same
     #[arg(long, value_name = "ENCODING", default_value_t = Encoding::Json)]
     encoding: Encoding,
@@ -157,12 +163,19 @@ impl Tail {
                 return Ok(link.send(&subscribe));
             }
             Some("subscribed") => self.subscribed(message),
-            Some("event") => {
-                let seq = message["seq"].as_u64();
-                if seq.is_none_or(|seq| self.place.is_new(seq)) {
-                    self.printer.event(text, message)?;
-                    self.remaining = self.remaining.map(|count| count - 1);
+            Some("event") => self.event(text, message)?,
+            Some("batch") => {
+                let Ok(batch) = serde_json::from_str::<Batch<'_>>(text) else { return Ok(None) };
+                let messages = message["events"].as_array().into_iter().flatten();
+                for (text, message) in batch.events.into_iter().zip(messages) {
+                    self.event(text.get(), message)?;
                 }
+            }
+            Some("collapsed") => status(&collapsed(message)),
+            Some("dropped") if message["reason"] == "conflated" => {
+                let count = message["counts"].as_object().into_iter().flatten();
+                let count: u64 = count.filter_map(|(_, count)| count.as_u64()).sum();
+                status(&format!("{count} updates made way for newer ones"));
             }
             Some("checkpoint" | "caught_up") => {
                 message["seq"].as_u64().into_iter().for_each(|seq| self.place.reached(seq));
@@ -188,6 +201,15 @@ impl Tail {
             _ => {}
         }
         Ok(None)
+    }
+
+    fn event(&mut self, text: &str, message: &Value) -> Result<(), Failure> {
+        let seq = message["seq"].as_u64();
+        if self.remaining != Some(0) && seq.is_none_or(|seq| self.place.is_new(seq)) {
+            self.printer.event(text, message)?;
+            self.remaining = self.remaining.map(|count| count - 1);
+        }
+        Ok(())
     }
 
     /// What to answer a welcome with: who was here before goes on where it was.
@@ -227,16 +249,39 @@ impl Tail {
     }
 }
 
+/// A `batch` message; each event as it is written.
+#[derive(Deserialize)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+}
+
+/// What a `collapsed` message says.
+fn collapsed(message: &Value) -> String {
+    let text = |name: &str| Logged(message[name].as_str().unwrap_or("?")).to_string();
+    let number = |name: &str| message[name].as_u64().unwrap_or_default();
+    format!(
+        "{} more {} of {} from #{} to #{}, not shown",
+        number("count"),
+        text("event_type"),
+        text("fingerprint"),
+        number("first_seq"),
+        number("last_seq"),
+    )
+}
+
 fn status(text: &str) {
     eprintln!("alarmcast tail: {text}");
 }
 
 fn subscribe_message(arguments: &Arguments) -> Value {
     let filters = arguments.filters.to_json();
-    json!({
+    let mut subscribe = json!({
         "type": "subscribe", "subscription_id": SUBSCRIPTION, "filters": filters,
         "checkpoints": true,
-    })
+    });
+    arguments.options.put_into(&mut subscribe);
+    subscribe
 }
 
 #[cfg(test)]
@@ -259,6 +304,21 @@ mod tests {
             "checkpoints": true,
         });
         assert_eq!(subscribe_message(&line.arguments), expected);
+    }
+
+    #[test]
+    fn options_are_asked_for_and_what_was_collapsed_is_told() {
+        let line = ["tail", "--batch", "50/200ms", "--conflate", "--collapse", "5/10s"];
+        let subscribe = subscribe_message(&Line::try_parse_from(line).expect("valid").arguments);
+        assert_eq!(subscribe["batch"], json!({"max_events": 50, "max_delay_ms": 200}));
+        assert_eq!(subscribe["conflate"], true);
+        assert_eq!(subscribe["collapse"], json!({"window_ms": 10_000, "after": 5}));
+        let message = json!({
+            "type": "collapsed", "event_type": "alert_received", "fingerprint": "db\u{1b}/Full",
+            "count": 7, "first_seq": 3, "last_seq": 12,
+        });
+        let expected = "7 more alert_received of db\\u{1b}/Full from #3 to #12, not shown";
+        assert_eq!(collapsed(&message), expected);
     }
 
     #[test]

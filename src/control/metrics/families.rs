@@ -73,6 +73,21 @@ impl Writer<'_> {
             "Events dropped for connections that did not keep up, each told to its client.",
             |cells| &cells.events_shed,
         );
+        self.by_priority(
+            "alarmcast_events_conflated_total",
+            "Events in whose place a newer one was queued, as their clients had asked; each told.",
+            |cells| &cells.events_conflated,
+        );
+        self.by_priority(
+            "alarmcast_events_collapsed_total",
+            "Events that were counted for clients instead of sent, as they had asked; each told.",
+            |cells| &cells.events_collapsed,
+        );
+        self.counter(
+            "alarmcast_batches_sent_total",
+            "Messages of several events, for clients that had asked for them.",
+            |cells| &cells.batches_sent,
+        );
         self.counter(
             "alarmcast_backlog_budget_exceeded_total",
             "Turns in which all backlogs of a shard together were above their budget.",
