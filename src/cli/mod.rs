@@ -6,6 +6,7 @@ mod chance;
 mod config;
 mod connections;
 mod demo;
+mod doctor;
 mod drain;
 mod failure;
 mod http;
@@ -46,6 +47,8 @@ enum Command {
     Drain(drain::Arguments),
     /// See who is connected, and close connections
     Connections(connections::Arguments),
+    /// Say whether this host can hold very many connections, and what to change
+    Doctor(doctor::Arguments),
     /// Print or check the configuration
     Config(config::Arguments),
 }
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Drain(arguments) => drain::run(&arguments),
         Command::Connections(arguments) => connections::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     };
     match outcome {

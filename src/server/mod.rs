@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod capacity;
 mod driver;
 mod handlers;
 mod run;
@@ -11,6 +12,7 @@ mod start;
 mod stop;
 
 pub use builder::Builder;
+pub(crate) use capacity::{REFUSED_AT_ONCE, descriptors_for, sockets_max};
 pub use driver::DriverName;
 pub use handlers::{
     Alerts, Assignments, Comments, Escalations, Incidents, Notifications, Playbooks, Publishing,

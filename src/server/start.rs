@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ use crate::io::socket::{ListenOptions, listen_together};
 use crate::io::uring::UringDriver;
 use crate::io::{Driver, DriverConfig, Waker};
 use crate::queue;
+use crate::server::capacity::sockets_max;
 use crate::server::driver::{Decision, DriverName, decide};
 use crate::server::handlers::Publishing;
 use crate::server::{Error, Server, Stopper};
@@ -209,7 +211,9 @@ impl ShardPlan {
         shard_count: usize,
         hub: Waker,
     ) -> Self {
-        let sockets_max = sockets_max(config.limits.connections_max, decision.name, shard_count);
+        let descriptors_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+        let sockets_max =
+            sockets_max(config.limits.connections_max, decision.name, shard_count, descriptors_max);
         let driver_config =
             DriverConfig { clock: clock.clone(), sockets_max, ..DriverConfig::default() };
         let all_stats = (0..shard_count).map(|_| Arc::new(ShardStats::default())).collect();
@@ -307,24 +311,6 @@ fn await_birth(index: usize, birth: &Receiver<Birth>) -> Result<Handle, Error> {
         }
         Err(_) => Err(Error::Panicked(format!("shard {index}"))),
     }
-}
-
-/// Sockets that one shard can hold: all of them where the kernel's hash is unkind, as far as
-/// a table may be that large. On epoll descriptors are the process's, and shared.
-fn sockets_max(connections_max: usize, driver: DriverName, shard_count: usize) -> u32 {
-    /// Descriptors of a shard or the process that are not connections.
-    const RESERVED: u64 = 64;
-    /// Room for telling a client that there is no room.
-    const REFUSED_AT_ONCE: u64 = 64;
-    let wanted = connections_max as u64 + REFUSED_AT_ONCE;
-    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
-        .map_or(1024, |(soft, _)| soft);
-    let available = limit.saturating_sub(RESERVED).max(1);
-    let per_shard = match driver {
-        DriverName::Uring => available,
-        DriverName::Epoll => (available / shard_count as u64).max(1),
-    };
-    u32::try_from(wanted.min(per_shard)).unwrap_or(u32::MAX)
 }
 
 fn shard_settings(

@@ -1,9 +1,11 @@
 //! The program itself, as its users start it, against a server that it started.
 
 mod alertmanager;
+mod doctor;
 mod drain;
 mod metrics;
 mod replay;
+mod tuning;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -20,14 +22,18 @@ struct Served {
 fn alarmcast(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alarmcast"));
     command.args(arguments).stdin(Stdio::null()).env_remove("NO_COLOR");
-    // Whatever the machine has must not change what is tested.
+    forget_settings(&mut command);
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// Whatever the machine has must not change what is tested.
+fn forget_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ALARMCAST_") {
             command.env_remove(name);
         }
     }
-    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
 }
 
 fn run(arguments: &[&str]) -> Output {
@@ -347,6 +353,7 @@ fn help_and_version_are_there() {
         &["tail", "-h"],
         &["replay", "--help"],
         &["drain", "--help"],
+        &["doctor", "--help"],
     ] {
         let output = run(arguments);
         assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}");

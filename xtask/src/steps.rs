@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "tidy", about: "layers, sizes, bans, leftovers", run: tidy },
     Step { name: "clippy", about: "lints", run: clippy },
+    Step { name: "shellcheck", about: "shell scripts", run: shellcheck },
     Step { name: "docs", about: "documentation builds, links hold", run: docs },
     Step { name: "tests", about: "unit, simulation and integration tests", run: tests },
     Step { name: "doc-tests", about: "examples in the documentation", run: doc_tests },
@@ -60,6 +61,11 @@ fn tidy(context: &Context) -> Result {
 fn clippy(context: &Context) -> Result {
     let args = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     run(&mut cargo(context, &args))
+}
+
+fn shellcheck(context: &Context) -> Result {
+    tools::debian::ensure(context, "shellcheck", "shellcheck")?;
+    run(command(context, "shellcheck").args(["tuning/apply.sh", "tuning/revert.sh"]))
 }
 
 fn docs(context: &Context) -> Result {

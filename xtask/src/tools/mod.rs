@@ -14,6 +14,7 @@ pub fn install_all(context: &Context) -> Result {
     debian::ensure(context, "c++", "g++")?;
     debian::ensure(context, "prometheus-alertmanager", "prometheus-alertmanager")?;
     debian::ensure(context, "faketime", "faketime")?;
+    debian::ensure(context, "shellcheck", "shellcheck")?;
     debian::promtool(context)?;
     node::clients(context)?;
     python::clients(context)?;
