@@ -1,7 +1,7 @@
 //! TCP, and what stands before it.
 
 use super::super::finding::{Change, Check, Finding};
-use super::super::host::{Conntrack, Memory, Network};
+use super::super::host::{Conntrack, Memory, Network, Reading};
 use super::super::target::Target;
 use super::bytes;
 use crate::base::limits::{NOTSENT_LOWAT_BYTES, SEND_BYTES_MAX};
@@ -159,14 +159,7 @@ fn tcp_rmem(network: &Network, target: &Target) -> Finding {
         format!("the last at least {wanted}, two messages of the largest size"),
         "Receive buffers grow as clients send; an idle connection takes none of it.",
     );
-    check.judge(&network.tcp_rmem, |check, &[least, first, most]| {
-        let now = format!("{least} {first} {most}");
-        let raised = format!("{least} {first} {wanted}");
-        match most >= wanted {
-            true => check.ok(now),
-            false => check.advice(now, Change::sysctl("net.ipv4.tcp_rmem", raised)),
-        }
-    })
+    largest("net.ipv4.tcp_rmem", &network.tcp_rmem, wanted, check)
 }
 
 fn tcp_wmem(network: &Network) -> Finding {
@@ -177,12 +170,16 @@ fn tcp_wmem(network: &Network) -> Finding {
         "What is sent and not yet acknowledged stays in the buffer: a small one slows clients that \
          are far away.",
     );
-    check.judge(&network.tcp_wmem, |check, &[least, first, most]| {
+    largest("net.ipv4.tcp_wmem", &network.tcp_wmem, wanted, check)
+}
+
+/// The last of three sizes of a buffer.
+fn largest(key: &'static str, sizes: &Reading<[u64; 3]>, wanted: u64, check: Check) -> Finding {
+    check.judge(sizes, |check, &[least, first, most]| {
         let now = format!("{least} {first} {most}");
-        let raised = format!("{least} {first} {wanted}");
         match most >= wanted {
             true => check.ok(now),
-            false => check.advice(now, Change::sysctl("net.ipv4.tcp_wmem", raised)),
+            false => check.advice(now, Change::sysctl(key, format!("{least} {first} {wanted}"))),
         }
     })
 }

@@ -244,11 +244,10 @@ fn what_is_advised_is_enough() {
             let mut fake = Fake::good().holds(connections).nofile("100", "100");
             fake.config.server.shards = shards;
             fake.config.server.driver = choice;
-            let needed = fake.settings().into_iter();
-            let needed =
-                needed.filter_map(|line| Some(line.strip_prefix("limit nofile ")?.to_owned()));
-            let Some(needed) = needed.last() else { continue };
-            let raised = fake.nofile(&needed, &needed);
+            let settings = fake.settings();
+            let needed = settings.iter().find_map(|line| line.strip_prefix("limit nofile "));
+            let Some(needed) = needed else { continue };
+            let raised = fake.nofile(needed, needed);
             assert_eq!(raised.judged("RLIMIT_NOFILE").0, Severity::Ok, "{connections} {choice}");
         }
     }
