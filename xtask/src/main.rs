@@ -42,7 +42,7 @@ enum Command {
         #[arg(long)]
         list: bool,
         /// How long each fuzz target runs, in seconds.
-        #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         fuzz_seconds: u32,
     },
     /// Install the tools and packages that the checks need, and stop.
