@@ -221,7 +221,7 @@ fn encoded(kind: &str, encoding: Encoding) -> Bytes {
             options: Options::default(),
             r#ref: None,
         },
-        "caught_up" => ServerMessage::CaughtUp { subscription_id, seq: 41 },
+        "caught_up" => ServerMessage::CaughtUp { subscription_id, seq: 41, r#ref: None },
         "checkpoint" => ServerMessage::Checkpoint { seq: 41 },
         "unsubscribed" => {
             ServerMessage::Unsubscribed { subscription_id, r#ref: Some(&json!("bye")) }

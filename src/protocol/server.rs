@@ -29,7 +29,13 @@ pub enum ServerMessage<'a> {
     },
     /// The events of the past that a subscription asked for were all sent: those up to `seq`.
     /// What follows is live.
-    CaughtUp { subscription_id: &'a str, seq: u64 },
+    CaughtUp {
+        subscription_id: &'a str,
+        seq: u64,
+        /// Of the `subscribe` that asked for them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a Value>,
+    },
     /// Everything up to `seq` that the connection wanted was sent, or told as lost.
     Checkpoint { seq: u64 },
     Unsubscribed {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use serde_json::Value;
 
 use crate::event::Priorities;
 use crate::filter::Filter;
@@ -32,6 +33,8 @@ pub(super) struct Replay {
     /// For when it is live.
     pub options: Options,
     cursor: Cursor,
+    /// Of the `subscribe` that began it.
+    r#ref: Option<Value>,
 }
 
 /// In which lane the past goes: it is never shed, and keeps its order.
@@ -44,11 +47,37 @@ impl Replays {
         subscription_id: &str,
         filter: Filter,
         options: Options,
-        position: u64,
+        (position, r#ref): (u64, Option<Value>),
     ) {
         let cursor = Cursor::new(position, Priorities::ALL);
-        let replay = Replay { subscription_id: subscription_id.into(), filter, options, cursor };
+        let replay =
+            Replay { subscription_id: subscription_id.into(), filter, options, cursor, r#ref };
         self.by_slot.entry(slot).or_default().push(replay);
+    }
+
+    /// Whether a subscription catches up with the past.
+    pub fn has(&self, slot: u32, subscription_id: &str) -> bool {
+        let replays = self.by_slot.get(&slot).map(Vec::as_slice).unwrap_or_default();
+        replays.iter().any(|replay| *replay.subscription_id == *subscription_id)
+    }
+
+    /// Goes on with another filter from where it is; gives the filter back where the subscription
+    /// does not catch up with anything.
+    pub fn replace(
+        &mut self,
+        slot: u32,
+        subscription_id: &str,
+        filter: Filter,
+        options: Options,
+    ) -> Result<(), Filter> {
+        let replays = self.by_slot.get_mut(&slot).map(Vec::as_mut_slice).unwrap_or_default();
+        match replays.iter_mut().find(|replay| *replay.subscription_id == *subscription_id) {
+            Some(replay) => {
+                (replay.filter, replay.options) = (filter, options);
+                Ok(())
+            }
+            None => Err(filter),
+        }
     }
 
     /// Subscriptions of a connection that are not live.
@@ -135,7 +164,8 @@ impl Replays {
 impl Replay {
     fn caught_up(&self, seq: u64, encoding: Encoding) -> Bytes {
         let subscription_id = &self.subscription_id;
-        ServerMessage::CaughtUp { subscription_id, seq }.encode(encoding)
+        ServerMessage::CaughtUp { subscription_id, seq, r#ref: self.r#ref.as_ref() }
+            .encode(encoding)
     }
 }
 

@@ -284,9 +284,9 @@ impl StreamHandler {
             return Err(self.too_many_changes(subscription_id, r#ref));
         }
         let known = self.client(slot).subscriptions.get(&subscription_id);
-        let was_behind = self.replays.remove(slot, &subscription_id);
+        let is_behind = self.replays.has(slot, &subscription_id);
         let count = self.client(slot).subscriptions.len() + self.replays.count(slot);
-        if known.is_none() && !was_behind {
+        if known.is_none() && !is_behind {
             if count >= self.settings.subscriptions_max {
                 let message = format!(
                     "this connection has {count} subscriptions, the limit; unsubscribe from one first"
@@ -307,10 +307,21 @@ impl StreamHandler {
                 if let Some(key) = self.client(slot).subscriptions.remove(&subscription_id) {
                     self.end_live(slot, key, replies);
                 }
-                self.replays.start(slot, &subscription_id, filter, options, position);
+                self.replays.remove(slot, &subscription_id);
+                let from = (position, r#ref.clone());
+                self.replays.start(slot, &subscription_id, filter, options, from);
                 replies.catch_up();
             }
-            _ => replies.notices(self.go_live(slot, &subscription_id, filter, options)),
+            Some(Err(_)) => {
+                self.replays.remove(slot, &subscription_id);
+                replies.notices(self.go_live(slot, &subscription_id, filter, options));
+            }
+            // Where it catches up, it goes on with that.
+            None => {
+                if let Err(filter) = self.replays.replace(slot, &subscription_id, filter, options) {
+                    replies.notices(self.go_live(slot, &subscription_id, filter, options));
+                }
+            }
         }
         if !options.is_none() {
             replies.options();

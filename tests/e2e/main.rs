@@ -21,6 +21,7 @@ mod cli;
 mod clients;
 mod connections;
 mod crowd;
+mod cuts;
 mod drain;
 mod driver;
 mod encodings;
@@ -38,6 +39,8 @@ mod origins;
 mod proxies;
 mod rates;
 mod resume;
+#[path = "../resuming/mod.rs"]
+mod resuming;
 mod rolling;
 mod segments;
 mod shedding;
