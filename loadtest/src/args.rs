@@ -12,7 +12,7 @@ use crate::Error;
 use crate::fanout::{Criticals, Settings};
 use crate::filters::{Filters, Kind};
 use crate::target::Target;
-use crate::{filtered, slow, stalled};
+use crate::{filtered, slow, stalled, storm};
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
 #[derive(Debug, Parser)]
@@ -59,6 +59,12 @@ pub enum Command {
     /// that never read while they are looked at. The exit codes are as for `fanout`; the ratio of
     /// latencies is told and not judged.
     Stalled(StalledArgs),
+    /// Cut very many subscribers off at once, let all come back at once to where they were, and
+    /// see how long that takes and what others, who go on receiving, feel of it.
+    ///
+    /// They honour Retry-After and retry_after_ms. The exit codes are as for `fanout`; 1 also when
+    /// not all are back in time, or the p99 of those who went on has doubled.
+    Storm(StormArgs),
     /// What a run starts for itself; it takes its plan on standard input.
     #[command(hide = true)]
     Worker,
@@ -258,6 +264,64 @@ impl StalledArgs {
             rounds: self.rounds,
             stalled_bytes_max: self.stalled_bytes_max,
             server_pid,
+        })
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct StormArgs {
+    /// The stream endpoint.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    pub url: String,
+    /// The control endpoint, to publish to.
+    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    pub control: String,
+    /// Subscribers that are cut off and come back.
+    #[arg(long, default_value_t = 5_000)]
+    pub connections: u32,
+    /// Subscribers that go on receiving.
+    #[arg(long, default_value_t = 500)]
+    pub live: u32,
+    /// Events per second.
+    #[arg(long, default_value_t = 10.0)]
+    pub rate: f64,
+    /// Size of each event's JSON, at least.
+    #[arg(long, default_value_t = 512)]
+    pub event_bytes: usize,
+    /// Seconds of events before the cut.
+    #[arg(long, default_value_t = 10)]
+    pub before: u64,
+    /// Seconds in which all have to be back.
+    #[arg(long, default_value_t = 10)]
+    pub limit: u64,
+    /// The server's process, to measure CPU time.
+    #[arg(long)]
+    pub server_pid: Option<u32>,
+    /// Print the result as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl StormArgs {
+    /// A run as these arguments say.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self) -> Result<storm::Settings, Error> {
+        if self.connections == 0 || self.live == 0 || !self.rate.is_finite() || self.rate <= 0.0 {
+            let what = "--connections, --live and --rate are above zero";
+            return Err(Error::Usage(what.to_owned()));
+        }
+        Ok(storm::Settings {
+            target: Target::parse(&self.url)?,
+            control: self.control,
+            connections: self.connections,
+            live: self.live,
+            rate: self.rate,
+            event_bytes: self.event_bytes,
+            before: Duration::from_secs(self.before),
+            limit: Duration::from_secs(self.limit),
+            server_pid: self.server_pid,
         })
     }
 }

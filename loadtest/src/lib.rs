@@ -11,6 +11,7 @@
 //! - [`fanout`]: the scenario that puts these together, also with critical events among low ones;
 //!   [`outcome`] and [`report`] tell how it went.
 //! - [`filtered`]: fan-outs in turn, with one filter and with very many ([`filters`]).
+//! - [`storm`]: all are cut off and come back at once, while others go on receiving.
 //! - [`slow`]: a few subscribers, some of them slow, and an audit of what each was sent.
 //! - [`stalled`]: fan-outs in turn, without and with very many subscribers that never read.
 
@@ -36,6 +37,7 @@ pub mod sequence;
 pub mod server_process;
 pub mod slow;
 pub mod stalled;
+pub mod storm;
 pub mod tally;
 pub mod target;
 pub mod wire;

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use alarmcast_loadtest::args::{
-    Cli, Command, FanoutArgs, FilteredArgs, PrioritiesArgs, SlowArgs, StalledArgs,
+    Cli, Command, FanoutArgs, FilteredArgs, PrioritiesArgs, SlowArgs, StalledArgs, StormArgs,
 };
 use alarmcast_loadtest::filtered::FilteredOutcome;
 use alarmcast_loadtest::outcome::Outcome;
 use alarmcast_loadtest::slow::outcome::SlowOutcome;
 use alarmcast_loadtest::stalled::StalledOutcome;
-use alarmcast_loadtest::{Error, fanout, filtered, report, slow, stalled, worker};
+use alarmcast_loadtest::storm::StormOutcome;
+use alarmcast_loadtest::{Error, fanout, filtered, report, slow, stalled, storm, worker};
 use clap::Parser;
 use serde::Serialize;
 
@@ -40,6 +41,10 @@ fn main() -> ExitCode {
             let is_json = args.crowd.json;
             conclude(try_stalled(args), is_json, report::stalled::table, |outcome| outcome.ok)
         }
+        Command::Storm(args) => {
+            let is_json = args.json;
+            conclude(try_storm(args), is_json, report::storm::table, |outcome| outcome.ok)
+        }
         Command::Worker => {
             worker::run();
             ExitCode::SUCCESS
@@ -65,6 +70,10 @@ fn this_program() -> Result<PathBuf, Error> {
 
 fn try_slow(args: SlowArgs) -> Result<SlowOutcome, Error> {
     slow::run(&args.settings()?, &mut say)
+}
+
+fn try_storm(args: StormArgs) -> Result<StormOutcome, Error> {
+    storm::run(&args.settings()?, &mut say)
 }
 
 fn try_stalled(args: StalledArgs) -> Result<StalledOutcome, Error> {

@@ -14,6 +14,8 @@ use crate::hub::ingest::{Batch, Ingest, PublishError, Published};
 pub(super) struct Batches {
     /// The one whose turn it is.
     pub started: Option<Started>,
+    /// The one whose urgent events go ahead.
+    pub urgent: Option<Started>,
     /// Those whose urgent events went ahead, by their stamps.
     set_aside: BTreeMap<u64, Started>,
     /// The next one without urgent events.
@@ -41,7 +43,8 @@ pub(super) struct Next {
 
 impl Batches {
     pub fn is_empty(&self) -> bool {
-        self.started.is_none() && self.set_aside.is_empty() && self.next.is_none()
+        let is_any_started = self.started.is_some() || self.urgent.is_some();
+        !is_any_started && self.set_aside.is_empty() && self.next.is_none()
     }
 
     /// Whether a batch with urgent events may keep its order: nothing that came before it waits,
@@ -55,8 +58,17 @@ impl Batches {
     }
 
     /// Keeps what is left of a batch until its turn comes.
-    pub fn set_aside(&mut self, batch: Started) {
+    fn set_aside(&mut self, batch: Started) {
         self.set_aside.insert(batch.stamp, batch);
+    }
+
+    /// What was urgent in a batch has gone ahead.
+    pub fn end_urgent(&mut self) {
+        match self.urgent.take() {
+            Some(batch) if batch.is_over() => batch.finish(),
+            Some(batch) => self.set_aside(batch),
+            None => {}
+        }
     }
 
     /// Starts the batch whose turn it is, if there is any.
@@ -104,6 +116,10 @@ impl Started {
         let place = self.events.iter().position(is_urgent)?;
         let (index, publish) = self.events.remove(place)?;
         Some(self.placed(index, publish))
+    }
+
+    pub fn has_urgent(&self) -> bool {
+        self.urgent > 0
     }
 
     fn placed(&mut self, index: usize, publish: Publish) -> Next {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crossbeam::sync::Parker;
 
-use crate::base::lifecycle::{Lifecycle, Stage};
 use crate::hub::stats::HubStats;
 use crate::io::Waker;
 use crate::protocol::encoded::Encoded;
@@ -50,45 +49,37 @@ pub(super) struct Fanout {
     held: Option<Arc<Encoded>>,
     /// The shards that had no room for it.
     full: Vec<usize>,
+    /// The same of an urgent one, which nothing passes.
+    urgent: Option<Arc<Encoded>>,
+    urgent_full: Vec<usize>,
     /// Seq of the event that was pushed last.
     newest: u64,
 }
 
 impl Fanout {
     pub fn new(shards: Vec<Handle>) -> Self {
-        Self { shards, held: None, full: Vec::new(), newest: 0 }
+        let (full, urgent_full) = (Vec::new(), Vec::new());
+        Self { shards, held: None, full, urgent: None, urgent_full, newest: 0 }
     }
 
     pub fn shards(&self) -> &[Handle] {
         &self.shards
     }
 
-    /// Queues an event at every shard. Waits for one that is full until there is room or
-    /// the server has stopped.
-    pub fn push_urgent(
-        &mut self,
-        event: &Arc<Encoded>,
-        parking: &Parking,
-        lifecycle: &Lifecycle,
-        stats: &HubStats,
-    ) {
+    /// Queues an urgent event at every shard that has room, and holds it for the others.
+    pub fn push_urgent(&mut self, event: Arc<Encoded>, stats: &HubStats) {
+        debug_assert!(self.urgent.is_none());
         self.newest = event.event.seq;
         for (index, shard) in self.shards.iter().enumerate() {
-            let mut refused = shard.push_event(Arc::clone(event)).err();
-            while let Some(event) = refused.take() {
-                if lifecycle.stage() == Stage::Stopped {
-                    return;
-                }
-                stats.inbox_waits.add(1);
-                self.shards.iter().for_each(Handle::wake);
-                parking.park_unless(|| {
-                    refused = shard.push_event(event).err();
-                    refused.is_none()
-                });
+            match shard.push_event(Arc::clone(&event)) {
+                Ok(()) if self.full.contains(&index) => {}
+                Ok(()) => shard.set_complete_to(self.newest),
+                Err(_) => self.urgent_full.push(index),
             }
-            if !self.full.contains(&index) {
-                shard.set_complete_to(self.newest);
-            }
+        }
+        if !self.urgent_full.is_empty() {
+            stats.inbox_waits.add(1);
+            self.urgent = Some(event);
         }
     }
 
@@ -109,11 +100,33 @@ impl Fanout {
     }
 
     pub fn is_holding(&self) -> bool {
-        self.held.is_some()
+        self.held.is_some() || self.is_holding_urgent()
     }
 
-    /// Tries again where there was no room; true when nothing is held (any more).
+    pub fn is_holding_urgent(&self) -> bool {
+        self.urgent.is_some()
+    }
+
+    /// Tries again where there was no room for an urgent event; true when none is held (any more).
+    pub fn push_held_urgent(&mut self) -> bool {
+        let Self { shards, urgent, urgent_full, full, newest, .. } = self;
+        let Some(event) = urgent else { return true };
+        urgent_full.retain(|&index| {
+            let is_refused = shards[index].push_event(Arc::clone(event)).is_err();
+            if !is_refused && !full.contains(&index) {
+                shards[index].set_complete_to(*newest);
+            }
+            is_refused
+        });
+        if urgent_full.is_empty() {
+            *urgent = None;
+        }
+        urgent.is_none()
+    }
+
+    /// The same for others, which come after an urgent one.
     pub fn push_held(&mut self) -> bool {
+        debug_assert!(self.urgent.is_none());
         let Some(event) = &self.held else { return true };
         self.full.retain(|&index| {
             let shard = &self.shards[index];

@@ -11,5 +11,5 @@ mod stats;
 
 pub use drain::{DrainPlan, Drainer};
 pub use ingest::{PublishError, PublishReceipt, Published, Publisher};
-pub use run::{Hub, HubSettings};
+pub use run::{Hub, HubLoop, HubSettings};
 pub use stats::HubStats;

@@ -92,33 +92,14 @@ impl Hub {
         self.parking.waker().clone()
     }
 
-    /// Runs until the server has stopped. When the server drains, everything that was
-    /// taken is handed to the shards first, then they are told to drain.
-    pub fn run(mut self, shards: Vec<Handle>) {
-        let _running =
-            Running { ingest: Arc::clone(&self.ingest), lifecycle: self.lifecycle.clone() };
-        let mut fanout = Fanout::new(shards);
-        let mut batches = Batches::default();
-        while !self.is_draining_done(&fanout, &batches) {
-            if !self.step(&mut fanout, &mut batches) {
-                fanout.wake();
-                self.history.trim(self.clock.now());
-                self.stats.history_bytes.set(self.history.bytes() as u64);
-                self.wait(&mut fanout, &batches);
-            }
-        }
-        if self.lifecycle.stage() == Stage::Stopped {
-            // Forced: who waits is told by the end of its channel that it is not known how far
-            // its events came.
-            return;
-        }
-        self.drain(&fanout);
-        while self.lifecycle.stage() < Stage::Stopped {
-            self.refuse_late();
-            self.parking
-                .park_unless(|| self.ingest.has_any() || self.lifecycle.stage() == Stage::Stopped);
-        }
-        self.refuse_late();
+    /// The hub with the shards that it hands events to.
+    pub fn with_shards(self, shards: Vec<Handle>) -> HubLoop {
+        HubLoop { hub: self, fanout: Fanout::new(shards), batches: Batches::default() }
+    }
+
+    /// Runs with these shards, as [`HubLoop::run`] has it.
+    pub fn run(self, shards: Vec<Handle>) {
+        self.with_shards(shards).run();
     }
 
     fn is_draining_done(&self, fanout: &Fanout, batches: &Batches) -> bool {
@@ -131,10 +112,18 @@ impl Hub {
         }
     }
 
-    /// Does what is to be done next; false when there is nothing to do but wait.
     fn step(&mut self, fanout: &mut Fanout, batches: &mut Batches) -> bool {
+        if !fanout.push_held_urgent() {
+            return false;
+        }
+        if let Some(batch) = &mut batches.urgent {
+            if !self.publish_urgent(batch, fanout) {
+                batches.end_urgent();
+            }
+            return true;
+        }
         if let Some(batch) = self.ingest.pop_urgent() {
-            self.take_urgent(batch, fanout, batches);
+            self.take_urgent(batch, batches);
             return true;
         }
         if !fanout.push_held() {
@@ -156,40 +145,36 @@ impl Hub {
     fn wait(&self, fanout: &mut Fanout, batches: &Batches) {
         self.parking.park_unless(|| {
             // Batches that are not urgent are of no use before what is held has found room.
-            let has_more = match fanout.is_holding() {
-                true => fanout.push_held() || self.ingest.has_urgent(),
-                false => self.ingest.has_any(),
+            let has_more = if fanout.is_holding_urgent() {
+                fanout.push_held_urgent()
+            } else if fanout.is_holding() {
+                fanout.push_held() || self.ingest.has_urgent()
+            } else {
+                self.ingest.has_any()
             };
             has_more || self.is_draining_done(fanout, batches)
         });
     }
 
-    /// Publishes the urgent events of a batch, ahead of whatever waits.
-    fn take_urgent(&mut self, batch: Batch, fanout: &mut Fanout, batches: &mut Batches) {
+    /// Lets the urgent events of a batch go ahead of whatever waits.
+    fn take_urgent(&mut self, batch: Batch, batches: &mut Batches) {
         let others = batch.events.len() - batch.urgent;
         if others > 0 && batches.may_start_whole(&batch, &self.ingest) {
             self.ingest.free(others);
             batches.started = Some(Started::new(batch));
-            return;
-        }
-        let mut batch = Started::new(batch);
-        self.publish_urgent(&mut batch, fanout);
-        if batch.is_over() {
-            batch.finish();
         } else {
-            batches.set_aside(batch);
+            batches.urgent = Some(Started::new(batch));
         }
     }
 
-    /// Publishes what is urgent in a batch; false when there is nothing.
+    /// Publishes the next event that is urgent in a batch; false when there is none.
     fn publish_urgent(&mut self, batch: &mut Started, fanout: &mut Fanout) -> bool {
-        let mut is_any = false;
-        while let Some(next) = batch.next_urgent() {
-            is_any = true;
-            self.publish(batch, next, fanout);
+        let Some(next) = batch.next_urgent() else { return false };
+        self.publish(batch, next, fanout);
+        if !batch.has_urgent() {
+            fanout.wake();
         }
-        fanout.wake();
-        is_any
+        true
     }
 
     /// Publishes the batch's next event; true when there is none.
@@ -211,7 +196,7 @@ impl Hub {
         batch.note(index, published);
         let Some(event) = event else { return };
         if event.event.priority.is_urgent() {
-            fanout.push_urgent(&event, &self.parking, &self.lifecycle, &self.stats);
+            fanout.push_urgent(event, &self.stats);
         } else {
             fanout.push(event, &self.stats);
         }
@@ -273,6 +258,54 @@ impl Hub {
             self.stats.count_draining(batch.events.len());
             let _ = batch.answer.send(Err(PublishError::Draining { retry_after: RETRY_AFTER }));
         }
+    }
+}
+
+/// The hub at work.
+pub struct HubLoop {
+    hub: Hub,
+    fanout: Fanout,
+    batches: Batches,
+}
+
+impl HubLoop {
+    /// Runs until the server has stopped. When the server drains, everything that was
+    /// taken is handed to the shards first, then they are told to drain.
+    pub fn run(mut self) {
+        let Hub { ingest, lifecycle, .. } = &self.hub;
+        let _running = Running { ingest: Arc::clone(ingest), lifecycle: lifecycle.clone() };
+        while !self.hub.is_draining_done(&self.fanout, &self.batches) {
+            if !self.step() {
+                self.rest();
+                self.hub.wait(&mut self.fanout, &self.batches);
+            }
+        }
+        let Self { hub, fanout, .. } = self;
+        if hub.lifecycle.stage() == Stage::Stopped {
+            // Forced: who waits is told by the end of its channel that it is not known how far
+            // its events came.
+            return;
+        }
+        hub.drain(&fanout);
+        let is_stopped = || hub.lifecycle.stage() == Stage::Stopped;
+        while !is_stopped() {
+            hub.refuse_late();
+            hub.parking.park_unless(|| hub.ingest.has_any() || is_stopped());
+        }
+        hub.refuse_late();
+    }
+
+    /// Does what is to be done next; false when there is nothing to do but wait.
+    pub fn step(&mut self) -> bool {
+        self.hub.step(&mut self.fanout, &mut self.batches)
+    }
+
+    /// What is to be done before a wait.
+    pub fn rest(&mut self) {
+        self.fanout.wake();
+        let Hub { history, clock, stats, .. } = &mut self.hub;
+        history.trim(clock.now());
+        stats.history_bytes.set(history.bytes() as u64);
     }
 }
 

@@ -33,7 +33,7 @@ pub fn judge(reader: &Reader, published: &Published) -> Vec<String> {
             }
         }
     }
-    findings.extend(untold(&missing, &reader.losses));
+    findings.extend(untold(reader, &missing));
     findings
 }
 
@@ -49,8 +49,8 @@ impl Claim {
 }
 
 /// What is missing, and was not named by a notice before the position was told.
-fn untold(missing: &BTreeMap<u64, (Fact, &Claim)>, losses: &[Told]) -> Vec<String> {
-    let mut left: Vec<Told> = losses.to_vec();
+fn untold(reader: &Reader, missing: &BTreeMap<u64, (Fact, &Claim)>) -> Vec<String> {
+    let mut left: Vec<Told> = reader.losses.clone();
     left.sort_by_key(|told| told.to);
     let mut holes = Vec::new();
     for (&seq, &(fact, claim)) in missing {
@@ -63,9 +63,9 @@ fn untold(missing: &BTreeMap<u64, (Fact, &Claim)>, losses: &[Told]) -> Vec<Strin
             Some(told) => told.counts[fact.priority] -= 1,
             None => {
                 let name = PRIORITIES[fact.priority];
-                let Claim { way, by, to, moment, from, .. } = claim;
+                let (who, Claim { way, by, to, moment, from, .. }) = (&reader.name, claim);
                 holes.push(format!(
-                    "a hole: {name} {seq} is missing on {way}, though {by} says {to} after \
+                    "{who}: a hole: {name} {seq} is missing on {way}, though {by} says {to} after \
                      {from:?} in message {moment}"
                 ));
             }

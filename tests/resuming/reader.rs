@@ -11,7 +11,7 @@ use super::way::{Certainty, Phase, Start, Way};
 /// remembers what it was told for the judge.
 #[derive(Debug)]
 pub struct Reader {
-    name: String,
+    pub(super) name: String,
     ways: Vec<Way>,
     epoch: String,
     connection: Connection,
@@ -146,6 +146,23 @@ impl Reader {
         self.ways.iter().all(has)
     }
 
+    /// Whether it has to be told which event is the newest, so that it is certain from where on a
+    /// subscription that began without a position has to get everything.
+    pub fn wants_newest(&self) -> bool {
+        self.ways.iter().any(Way::wants_newest)
+    }
+
+    /// Now, or when it last wanted to know, no event was beyond this one.
+    pub fn newest_is(&mut self, seq: u64) {
+        self.ways.iter_mut().for_each(|way| way.newest_is(seq));
+    }
+
+    /// How far each subscription has come.
+    pub fn standing(&self) -> String {
+        let of = |way: &Way| format!("{} {:?} {:?}", way.id, way.phase, way.position);
+        format!("{}: {}", self.name, self.ways.iter().map(of).collect::<Vec<_>>().join(", "))
+    }
+
     /// What was wrong by itself.
     pub fn findings(&self) -> &[String] {
         &self.findings
@@ -155,7 +172,8 @@ impl Reader {
     pub fn change(&mut self, random: &mut Random) {
         let (place, from_position) = (random.below(self.ways.len()), random.chance(50));
         let way = &mut self.ways[place];
-        if self.connection.is_over || way.awaited.is_some() || way.phase == Phase::Asked {
+        let is_open = self.connection.is_welcome && !self.connection.is_over;
+        if !is_open || way.awaited.is_some() || way.phase == Phase::Asked {
             return;
         }
         self.marks += 1;
@@ -232,13 +250,11 @@ impl Reader {
         let Some(way) = self.ways.iter_mut().find(|way| *id == way.id.as_str()) else {
             return self.find(format!("a stranger's: {subscribed}"));
         };
-        let before = way.interest;
+        let before = way.is_changing().then_some(way.interest);
         if !way.answered(mark, resumed) {
             return self.find(format!("not awaited: {subscribed}"));
         }
-        if way.interest != before {
-            self.connection.was.push(before);
-        }
+        self.connection.was.extend(before);
         self.totals.not_resumed += u64::from(resumed == Some(false));
         if resumed == Some(true) && !std::mem::replace(&mut self.connection.is_resumed, true) {
             self.totals.resumes += 1;
@@ -276,7 +292,7 @@ impl Reader {
             (None, Start::Since(millis)) => Some(From::Millisecond(millis)),
             (None, _) => None,
         };
-        let certainty = std::mem::replace(&mut way.certainty, Certainty::Everything);
+        let certainty = way.certainty_up_to(seq);
         let (way_id, interest) = (way.id.clone(), way.interest);
         way.position = Some(seq);
         self.claims.extend(from.map(|from| Claim {

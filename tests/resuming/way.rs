@@ -48,7 +48,9 @@ pub struct Way {
     pub start: Start,
     /// Everything wanted up to it came or was told as lost.
     pub position: Option<u64>,
-    pub certainty: Certainty,
+    certainty: Certainty,
+    /// Up to which event; absent until it is known.
+    certainty_until: Option<u64>,
     pub phase: Phase,
     /// The mark of the last `subscribe`, while its answer is awaited.
     pub awaited: Option<u64>,
@@ -74,6 +76,7 @@ impl Way {
             start,
             position: None,
             certainty: Certainty::Everything,
+            certainty_until: None,
             phase: Phase::Asked,
             awaited: None,
             replay: 0,
@@ -138,20 +141,22 @@ impl Way {
         }
         let was_live = self.phase == Phase::Live;
         self.awaited = None;
-        match self.change.take() {
-            None => self.certainty = Certainty::Everything,
+        let before = self.certainty;
+        self.certainty = match self.change.take() {
+            None if resumed == Some(true) => Certainty::Everything,
+            // What it began with is not known.
+            None => Certainty::Nothing,
             Some(Change { to, from_position }) => {
+                let interest = std::mem::replace(&mut self.interest, to);
                 self.is_orderly &= !from_position;
-                if from_position {
-                    self.certainty = Certainty::Everything;
-                } else if self.certainty == Certainty::Everything {
-                    self.certainty = Certainty::OnlyWith(self.interest);
-                } else {
-                    self.certainty = Certainty::Nothing;
+                match before {
+                    _ if from_position => Certainty::Everything,
+                    Certainty::Everything => Certainty::OnlyWith(interest),
+                    _ => Certainty::Nothing,
                 }
-                self.interest = to;
             }
-        }
+        };
+        self.certainty_until = None;
         match resumed {
             Some(true) => {
                 self.phase = Phase::CatchingUp;
@@ -174,6 +179,26 @@ impl Way {
             }
         }
         true
+    }
+
+    /// What had to have come, now that a position is told.
+    pub fn certainty_up_to(&mut self, seq: u64) -> Certainty {
+        let certainty = self.certainty;
+        if self.certainty_until.is_some_and(|until| until <= seq) {
+            self.certainty = Certainty::Everything;
+        }
+        certainty
+    }
+
+    pub fn wants_newest(&self) -> bool {
+        let is_open = self.certainty_until.is_none() && self.awaited.is_none();
+        is_open && self.certainty != Certainty::Everything
+    }
+
+    pub fn newest_is(&mut self, seq: u64) {
+        if self.wants_newest() {
+            self.certainty_until = Some(seq);
+        }
     }
 
     /// Whether a `caught_up` with this mark is the end of the replay under way.

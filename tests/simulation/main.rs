@@ -25,10 +25,13 @@ mod planted_faults;
 mod random;
 mod random_worlds;
 mod resume;
+#[path = "../resuming/mod.rs"]
+mod resuming;
 mod scene;
 mod script;
 mod scripts;
 mod shedding;
 mod slow_readers;
 mod violations;
+mod whole;
 mod world;

@@ -17,7 +17,7 @@ use alarmcast::shard::{
     Admission, CatchUpLimits, Handle, Handler, HandshakeLimits, Inbox, Intake, Links, Request,
     Settings, Shard, StreamHandler, StreamSettings,
 };
-use alarmcast::stream::history::{self, Window, WindowWriter};
+use alarmcast::stream::history::{self, History, WindowWriter};
 use alarmcast::stream::{Sequenced, Sequencer};
 use alarmcast::ws;
 use tokio::sync::oneshot;
@@ -67,7 +67,7 @@ impl Plan {
             message_rate: self.message_rate,
             subscription_rate: self.subscription_rate,
             shed_below: self.shed_below,
-            ..stream_settings(history.window())
+            ..stream_settings("sim", history.window())
         };
         let net = SimNet::new(seed, faults);
         let config = DriverConfig {
@@ -137,12 +137,12 @@ pub fn settings() -> Settings {
     }
 }
 
-fn stream_settings(history: Arc<Window>) -> StreamSettings {
+pub fn stream_settings(epoch: &str, history: Arc<dyn History>) -> StreamSettings {
     let unlimited = Rate::UNLIMITED;
     StreamSettings {
         path: "/ws".to_owned(),
         allowed_origins: Vec::new(),
-        epoch: "sim".to_owned(),
+        epoch: epoch.to_owned(),
         history,
         shed_below: Priority::Critical,
         message_bytes_max: 16 * 1024,

@@ -3,6 +3,7 @@
 pub mod filtered;
 pub mod slow;
 pub mod stalled;
+pub mod storm;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};

@@ -13,10 +13,11 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::proxy::{is_timeout, wait};
 use crate::resuming::{Fault, Interest, Published, Random, Reader, Start, Tamper};
-use crate::support::DEADLINE;
+use crate::support::{DEADLINE, Server};
 
 /// What the clients of a run have in common.
 pub struct Crowd<'a> {
+    pub server: &'a Server,
     pub addr: SocketAddr,
     pub seed: u64,
     pub fault: Option<Fault>,
@@ -56,7 +57,7 @@ impl Crowd<'_> {
                 }
                 let now = Clock::System.now();
                 let waited = now.since(*over_since.get_or_insert(now));
-                assert!(waited < DEADLINE * 2, "has not come to {newest}: {:?}", reader.totals);
+                assert!(waited < DEADLINE * 2, "not at {newest}: {}", reader.standing());
             }
             wait(Duration::from_millis(random.below(60) as u64));
         }
@@ -76,6 +77,11 @@ impl Crowd<'_> {
             _ => Start::Newest,
         };
         interests.into_iter().map(|interest| (interest, start())).collect()
+    }
+
+    /// The newest event, whether its publisher knows it already or not.
+    fn sequenced(&self) -> u64 {
+        self.server.get("/health").json()["seq"].as_u64().expect("a seq")
     }
 
     fn newest(&self) -> u64 {
@@ -127,6 +133,9 @@ impl Crowd<'_> {
                         decode(&message, speech).into_iter().flat_map(|it| tamper.pass(it))
                     {
                         reader.handle(&message);
+                        if reader.wants_newest() {
+                            reader.newest_is(self.sequenced());
+                        }
                     }
                 }
                 Err(Error::Io(error)) if is_timeout(error.kind()) => {}

@@ -47,6 +47,7 @@ impl Run {
         let (published, is_flood_over) = (Mutex::new(Published::new()), AtomicBool::new(false));
         let (resumes, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
         let crowd = Crowd {
+            server: &server,
             addr: proxy.addr,
             seed: self.seed,
             fault: self.fault,

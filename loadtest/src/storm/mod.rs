@@ -1,0 +1,145 @@
+//! The scenario of a storm: very many subscribers are cut off at once and come back at once,
+//! while others go on receiving.
+
+mod member;
+mod outcome;
+mod party;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::Error;
+use crate::clock::now_ns;
+use crate::publish::{self, Kind, Published, publish};
+use crate::server_process::sample;
+use crate::target::Target;
+
+use outcome::latency;
+use party::{Party, Signals};
+
+pub use outcome::{Span, StormOutcome};
+
+/// A run, in full.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub target: Target,
+    /// The control endpoint, to publish to.
+    pub control: String,
+    /// Subscribers that are cut off and come back.
+    pub connections: u32,
+    /// Subscribers that go on receiving.
+    pub live: u32,
+    /// Events per second.
+    pub rate: f64,
+    pub event_bytes: usize,
+    /// How long events go out before the cut.
+    pub before: Duration,
+    /// Within what time all have to be back.
+    pub limit: Duration,
+    pub server_pid: Option<u32>,
+}
+
+/// How long what was published may take to come in the end.
+const END: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the scenario; `say` is told how it goes.
+///
+/// # Errors
+/// When it could not be run; what the server failed at is in the outcome.
+pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StormOutcome, Error> {
+    let run = u64::from(fastrand::u32(..));
+    let signals = Arc::new(Signals::default());
+    let live = start_party(settings, run, settings.live, &Arc::new(Signals::default()))?;
+    let storm = start_party(settings, run, settings.connections, &signals)?;
+    say("connecting");
+    for crowd in [&live, &storm] {
+        crowd.signals.await_all(crowd.members, END * 2)?;
+    }
+    let publisher = start_publisher(settings, run)?;
+    thread::sleep(settings.before);
+    say("cutting all off");
+    let cpu_us = || settings.server_pid.and_then(|pid| sample(pid).ok()).map(|it| it.cpu_us());
+    let (cpu_before_us, cut_ns) = (cpu_us(), now_ns());
+    signals.cut.store(true, Ordering::SeqCst);
+    // Everyone is away before anyone counts as back.
+    while signals.cut.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let is_back = signals.await_all(settings.connections, settings.limit.max(END)).is_ok();
+    let back_ns = signals.last_back_ns.load(Ordering::SeqCst).max(cut_ns);
+    let cpu_after_us = cpu_us();
+    say("all are back; waiting for the last events");
+    let published = publisher.join().map_err(|_| Error::PublisherPanicked)?;
+    let newest = signals.newest_of(&live.signals, END);
+    let (live_party, storm_party) = (live.finish(newest)?, storm.finish(newest)?);
+    let mut outcome = StormOutcome {
+        connections: settings.connections,
+        live: settings.live,
+        rate: settings.rate,
+        published: published.accepted,
+        back_seconds: (back_ns - cut_ns) as f64 / 1e9,
+        limit_seconds: settings.limit.as_secs_f64(),
+        before: latency(&live_party.latencies, 0..cut_ns),
+        during: latency(&live_party.latencies, cut_ns..back_ns),
+        after: latency(&live_party.latencies, back_ns..u64::MAX),
+        refusals: storm_party.refusals,
+        retries: storm_party.retries,
+        replayed: storm_party.replayed,
+        holes: live_party.holes + storm_party.holes,
+        duplicates: live_party.duplicates + storm_party.duplicates,
+        dropped: live_party.dropped + storm_party.dropped,
+        behind: live_party.behind + storm_party.behind,
+        lost: live_party.lost,
+        server_cpu_us_per_return: cpu_before_us.zip(cpu_after_us).map(|(before, after)| {
+            after.saturating_sub(before) as f64 / f64::from(settings.connections.max(1))
+        }),
+        ..StormOutcome::default()
+    };
+    outcome.judge(is_back, published.failure);
+    Ok(outcome)
+}
+
+/// A party on a thread of its own.
+struct Running {
+    signals: Arc<Signals>,
+    members: u32,
+    thread: JoinHandle<Result<Party, Error>>,
+}
+
+impl Running {
+    fn finish(self, newest: u64) -> Result<Party, Error> {
+        self.signals.finish_at(newest, END);
+        self.thread.join().map_err(|_| Error::PublisherPanicked)?
+    }
+}
+
+fn start_party(
+    settings: &Settings,
+    run: u64,
+    members: u32,
+    signals: &Arc<Signals>,
+) -> Result<Running, Error> {
+    let party = Party::new(settings.target.clone(), run, members, Arc::clone(signals))?;
+    let thread = thread::Builder::new().name("party".to_owned()).spawn(move || party.run());
+    let thread = thread.map_err(Error::io("cannot start a thread"))?;
+    Ok(Running { signals: Arc::clone(signals), members, thread })
+}
+
+/// As many events as there are from now until some time after the storm.
+fn start_publisher(settings: &Settings, run: u64) -> Result<JoinHandle<Published>, Error> {
+    const AFTER: Duration = Duration::from_secs(2);
+    let seconds = (settings.before + settings.limit + AFTER).as_secs_f64();
+    let plan = publish::Plan {
+        control: settings.control.clone(),
+        run,
+        events: (settings.rate * seconds).ceil() as u32,
+        rate: settings.rate,
+        event_bytes: settings.event_bytes,
+        kind: Kind::Low,
+    };
+    let thread = thread::Builder::new().name("publisher".to_owned());
+    thread.spawn(move || publish(&plan)).map_err(Error::io("cannot start the publisher's thread"))
+}
