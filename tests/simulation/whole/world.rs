@@ -209,17 +209,20 @@ impl Whole {
         shard.invariants();
     }
 
-    /// Everything goes well for a while.
-    fn pass(&mut self, time: Duration) {
+    /// Everything goes well for a while, or until something is so.
+    fn pass(&mut self, time: Duration, is_done: impl Fn(&Self) -> bool) {
         const STEP: Duration = Duration::from_millis(50);
         let until = self.net.clock().now() + time;
-        while self.net.clock().now() < until {
+        loop {
             self.net.clock().advance(STEP);
             for _ in 0..8 {
                 self.step_hub(40);
                 (0..SHARDS).for_each(|place| self.turn(place));
                 let newest = self.window.bounds().newest;
                 self.travellers.iter_mut().for_each(|traveller| traveller.pump(newest));
+            }
+            if self.net.clock().now() >= until || is_done(self) {
+                return;
             }
         }
     }
@@ -240,16 +243,23 @@ impl Whole {
                 }
                 self.travellers[number].hurry();
             }
-            self.pass(Duration::from_millis(500));
+            self.pass(Duration::from_millis(500), Self::has_all_reached);
             self.take_receipts();
-            let newest = self.window.bounds().newest;
-            let is_done = |it: &Traveller| it.reader.has_reached(newest);
-            if self.awaited.is_empty() && self.travellers.iter().all(is_done) {
+            if self.awaited.is_empty() && self.has_all_reached() {
                 return None;
             }
         }
         let late: Vec<_> = self.travellers.iter().map(|it| it.reader.standing()).collect();
         Some(format!("late: {} receipts are awaited; {late:?}", self.awaited.len()))
+    }
+
+    fn has_all_reached(&self) -> bool {
+        let newest = self.window.bounds().newest;
+        self.travellers.iter().all(|it| it.reader.has_reached(newest))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.places.iter().all(|place| place.shard.is_idle())
     }
 
     fn take_receipts(&mut self) {
@@ -290,7 +300,7 @@ impl Whole {
             totals.add(&traveller.reader.totals);
             traveller.leave();
         }
-        self.pass(Duration::from_secs(2));
+        self.pass(Duration::from_secs(20), Self::is_idle);
         for place in &self.places {
             assert!(place.shard.is_idle(), "something is left: {:?}", place.stats);
             assert_eq!(place.stats.subscriptions_active.get(), 0);
