@@ -217,6 +217,11 @@ impl Reader {
                 }
                 self.reach_all(number(resume, "after"), "closing");
             }
+            // Who is behind may not change its mind as often as it likes.
+            "error" if message["code"] == "RATE_LIMITED" => {
+                let mark = message["ref"].as_u64();
+                self.ways.iter_mut().for_each(|way| way.refused(mark));
+            }
             _ => self.find(format!("unexpected: {message}")),
         }
     }

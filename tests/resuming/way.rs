@@ -181,6 +181,13 @@ impl Way {
         true
     }
 
+    /// A change was refused: it goes on as it was.
+    pub fn refused(&mut self, mark: Option<u64>) {
+        if self.change.is_some() && self.awaited == mark {
+            (self.awaited, self.change) = (None, None);
+        }
+    }
+
     /// What had to have come, now that a position is told.
     pub fn certainty_up_to(&mut self, seq: u64) -> Certainty {
         let certainty = self.certainty;
