@@ -222,6 +222,14 @@ impl Reader {
                 let mark = message["ref"].as_u64();
                 self.ways.iter_mut().for_each(|way| way.refused(mark));
             }
+            // Too many others ask for the past: once more.
+            "error" if message["code"] == "UNAVAILABLE" => {
+                let mark = message["ref"].as_u64();
+                self.marks += 1;
+                let asks = self.ways.iter_mut().filter(|way| way.awaited == mark);
+                let again = asks.map(|way| way.ask_again(&self.epoch, self.marks));
+                self.outgoing.extend(again);
+            }
             _ => self.find(format!("unexpected: {message}")),
         }
     }

@@ -116,6 +116,15 @@ impl Way {
         self.subscribe(to, epoch, mark, from_position)
     }
 
+    /// What was asked for last was refused for now.
+    pub fn ask_again(&mut self, epoch: &str, mark: u64) -> Value {
+        let (interest, is_from) = match self.change {
+            Some(Change { to, from_position }) => (to, from_position),
+            None => (self.interest, true),
+        };
+        self.subscribe(interest, epoch, mark, is_from)
+    }
+
     fn subscribe(&mut self, interest: Interest, epoch: &str, mark: u64, is_from: bool) -> Value {
         self.awaited = Some(mark);
         let mut message = json!({

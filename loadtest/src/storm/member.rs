@@ -174,7 +174,10 @@ impl Member {
                 let why = format!("closing: {}", message["reason"]);
                 news.push(ended(why, message["retry_after_ms"].as_u64()));
             }
-            "error" => news.push(ended(format!("error {}", message["code"]), None)),
+            "error" => {
+                let why = format!("error {}", message["code"]);
+                news.push(ended(why, message["retry_after_ms"].as_u64()));
+            }
             _ => {}
         }
     }

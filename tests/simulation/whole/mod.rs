@@ -14,7 +14,7 @@ use world::Whole;
 use crate::random::{caught, for_seeds};
 use crate::resuming::{self, Totals};
 
-const STEPS: usize = 300;
+const STEPS: usize = 100;
 
 /// One run: what was wrong in it, and what it consisted of.
 fn run(seed: u64, fault: Option<Fault>) -> (Vec<String>, Totals, Vec<(&'static str, u64)>) {

@@ -114,7 +114,7 @@ impl Whole {
         };
         let places: Vec<Place> = all_stats.iter().enumerate().map(place).collect();
         let hub = hub.with_shards(places.iter().map(|place| place.handle.clone()).collect());
-        let travellers_max = 1 + random.below(7);
+        let travellers_max = 1 + random.below(4);
         Self {
             net,
             random,
@@ -131,11 +131,11 @@ impl Whole {
     }
 
     pub fn step(&mut self) {
-        if self.travellers.len() < self.travellers_max && self.random.chance(10) {
+        if self.travellers.len() < self.travellers_max && self.random.chance(20) {
             self.add_traveller();
         }
         if self.random.chance(25) {
-            let count = if self.random.chance(3) { 140 } else { 1 + self.random.below(8) };
+            let count = if self.random.chance(2) { 140 } else { 1 + self.random.below(8) };
             self.publish(count);
         }
         let steps = self.random.below(12);
