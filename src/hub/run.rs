@@ -122,6 +122,13 @@ impl Hub {
             }
             return true;
         }
+        // What is urgent in the batch whose turn it is came before what waits now.
+        if let Some(started) = &mut batches.started
+            && self.ingest.has_urgent()
+            && self.publish_urgent(started, fanout)
+        {
+            return true;
+        }
         if let Some(batch) = self.ingest.pop_urgent() {
             self.take_urgent(batch, batches);
             return true;
