@@ -33,6 +33,9 @@ pub struct Step {
     pub complete_to: u64,
     /// All of them were delivered, and none beyond: who has come so far is live again.
     pub is_live_edge: bool,
+    /// It is the connection's turn to get what it asked for of the past; what found no room waits
+    /// for no turn.
+    pub may_replay: bool,
     /// The lowest lane of the connection that is empty together with all above it; what goes
     /// into a lower one has to wait.
     pub idle_down_to: Option<Lane>,
@@ -68,7 +71,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn mark_behind(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_behind = true;
-        if !connection.is_in_behind && !self.places.is_waiting(key) {
+        let is_listed = connection.is_in_behind;
+        if is_listed || (self.places.is_waiting(key) && !self.reads_overflow(key)) {
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
             connection.is_in_behind = true;
             self.behind.push_back(key);
         }
@@ -90,16 +97,18 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             let Some(key) = self.behind.pop_front() else { break };
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.is_in_behind = false;
+            let is_over = connection.ending != Ending::No || !connection.is_open;
             // One that is paused comes back when it goes on.
-            let is_held = self.places.is_waiting(key) || connection.is_paused();
-            if !connection.is_behind || is_held || connection.ending != Ending::No {
+            if !connection.is_behind || is_over || connection.is_paused() {
                 continue;
             }
+            let may_replay = !self.places.is_waiting(key);
             let idle_down_to = connection.backlog.idle_down_to();
             let at_once = compared.min(COMPARED_AT_ONCE);
             let mut step = Step {
                 complete_to,
                 is_live_edge,
+                may_replay,
                 idle_down_to,
                 room: Room { bytes: self.settings.send_bytes_max, compared: at_once },
                 items: std::mem::take(&mut self.step_items),
@@ -134,12 +143,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn settle_behind(&mut self, key: Key, behind: Behind, has_progressed: bool) {
+        let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(key) else { return };
         match behind {
             Behind::No => {
                 connection.is_behind = false;
                 self.places.leave(key);
                 self.links.stats.catch_ups_done.add(1);
+                self.leave_if_late(key, now);
             }
             // One that has something to send comes back with the flush.
             Behind::Yes if connection.has_sendable() => {}
@@ -151,8 +162,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             Behind::Lost => {
                 connection.is_behind = false;
+                self.places.leave(key);
                 self.links.stats.catch_ups_lost.add(1);
-                let now = self.clock.now();
                 self.close_slow(key, now);
             }
         }

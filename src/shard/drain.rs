@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
+use crate::event::Priority;
 use crate::io::Driver;
 use crate::protocol::CloseCode;
 use crate::shard::handler::{Close, Handler};
@@ -46,6 +47,11 @@ struct Leaving {
     next: usize,
     start: Instant,
     window: Duration,
+    /// Those whose moment came while what had found no room was still to be read: nobody else has
+    /// it for them, so that they get it first.
+    late: Vec<Key>,
+    /// When these are told all the same, with the place that they have reached.
+    last_call: Instant,
 }
 
 impl Drain {
@@ -60,8 +66,10 @@ impl Drain {
     /// When there is something to do: somebody's moment, or the end of all.
     pub fn next(&self) -> Option<Instant> {
         let deadline = self.asked.as_ref()?.deadline;
-        let moment = self.leaving.as_ref().and_then(Leaving::next);
-        [moment, self.last_requests].into_iter().flatten().chain([deadline]).min()
+        let leaving = self.leaving.as_ref();
+        let moment = leaving.and_then(Leaving::next);
+        let last_call = leaving.filter(|it| !it.late.is_empty()).map(|it| it.last_call);
+        [moment, last_call, self.last_requests].into_iter().flatten().chain([deadline]).min()
     }
 }
 
@@ -86,18 +94,44 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Begins once the events that came before the request are queued, and tells those whose
     /// moment has come. The others are served as ever.
     pub(super) fn advance_drain(&mut self, now: Instant) {
-        let Some(Asked { window, .. }) = self.drain.asked else { return };
+        let Some(Asked { window, deadline }) = self.drain.asked else { return };
         if self.drain.leaving.is_none() && !self.links.inbox.has_events() {
             let is_open = |key: &Key| self.connections.get(*key).is_some_and(|it| it.is_open);
             let keys = self.connections.keys().filter(is_open).collect();
-            self.drain.leaving = Some(Leaving { keys, next: 0, start: now, window });
+            // Some time is left for their farewell.
+            let last_call = now + deadline.since(now) / 4 * 3;
+            let late = Vec::new();
+            let leaving = Leaving { keys, next: 0, start: now, window, late, last_call };
+            self.drain.leaving = Some(leaving);
         }
         for _ in 0..TOLD_PER_TURN {
-            let due = self.drain.leaving.as_mut().and_then(|leaving| leaving.pop_due(now));
-            let Some(key) = due else { break };
-            self.close(key, GOING_AWAY, now);
+            let Some(leaving) = &mut self.drain.leaving else { break };
+            let is_last_call = leaving.last_call <= now;
+            let late = if is_last_call { leaving.late.pop() } else { None };
+            let Some(key) = late.or_else(|| leaving.pop_due(now)) else { break };
+            if is_last_call || !self.reads_overflow(key) {
+                self.close(key, GOING_AWAY, now);
+            } else if let Some(leaving) = &mut self.drain.leaving {
+                leaving.late.push(key);
+            }
         }
         self.end_handshakes(now);
+    }
+
+    /// One has met what is live: if its moment has passed, it leaves now.
+    pub(super) fn leave_if_late(&mut self, key: Key, now: Instant) {
+        let Some(leaving) = &mut self.drain.leaving else { return };
+        if let Some(place) = leaving.late.iter().position(|late| *late == key) {
+            leaving.late.swap_remove(place);
+            self.close(key, GOING_AWAY, now);
+        }
+    }
+
+    /// Whether some of its lanes are read from the past because they were full.
+    pub(super) fn reads_overflow(&self, key: Key) -> bool {
+        let connection = self.connections.get(key);
+        connection.is_some_and(|connection| connection.is_open && connection.is_behind)
+            && Priority::ALL.into_iter().any(|it| self.handler.is_overflowing(key.slot, it))
     }
 
     /// Ends the handshakes that are under way, a moment after the last connection was told: until

@@ -41,6 +41,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 let is_served = connection.is_sending || is_listed;
                 assert!(!waits || is_served, "forgotten: {key:?}: {connection:?}");
             }
+            // One that is behind comes back with the flush, or is in a list.
+            let is_waiting = self.places.is_waiting(key) && !self.reads_overflow(key);
+            let is_held = is_waiting || connection.is_paused();
+            let is_listed = connection.is_in_behind || connection.is_awaiting || is_held;
+            let is_left = connection.is_behind && connection.is_open && !is_listed;
+            assert!(!is_left || !backlog.is_nothing(), "left behind: {key:?}: {connection:?}");
             counted += u64::from(connection.peer.is_counted);
             open += u64::from(connection.is_open);
             paused += u64::from(connection.is_paused());

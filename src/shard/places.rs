@@ -136,8 +136,11 @@ impl Places {
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// The connection has asked for the past.
     pub(super) fn begin_catch_up(&mut self, key: Key, now: Instant) {
-        self.places.enter(key, now);
-        self.mark_behind(key);
+        // The answer to it may have found no room.
+        if self.connections.get(key).is_some_and(|connection| connection.is_open) {
+            self.places.enter(key, now);
+            self.mark_behind(key);
+        }
     }
 
     /// Gives places to those who wait for them.

@@ -606,7 +606,10 @@ impl Handler for StreamHandler {
         if critical != Behind::No {
             return critical;
         }
-        let replays = self.replay(key.slot, step);
+        let replays = match step.may_replay || self.replays.count(key.slot) == 0 {
+            true => self.replay(key.slot, step),
+            false => Behind::Yes,
+        };
         if replays == Behind::Lost {
             return replays;
         }

@@ -14,6 +14,9 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../ledger/mod.rs"]
+mod ledger;
+
 mod admission;
 mod alertmanager;
 mod broadcast;
@@ -36,6 +39,7 @@ mod messages;
 mod metrics;
 mod mixed_session;
 mod origins;
+mod overflow;
 mod proxies;
 mod rates;
 mod resume;

@@ -273,6 +273,63 @@ fn a_replay_and_a_full_lane_on_one_connection_come_each_once() {
 }
 
 #[test]
+fn a_drain_waits_for_what_is_still_to_be_read_as_long_as_it_can() {
+    for reads in [true, false] {
+        let mut plan = plan(10);
+        plan.settings.timing.write = Duration::from_secs(100);
+        let mut world = plan.build();
+        let mut slow = join_extended(&mut world, json!({}));
+        slow.read_bytes = 0;
+        publish(&mut world, 1_000, Priority::Critical);
+        world.drain(Duration::from_secs(40));
+        slow.read_bytes = if reads { 20_000 } else { 0 };
+        world.pass(Duration::from_secs(29), &mut [&mut slow]);
+        if reads {
+            assert!(slow.seqs().into_iter().eq(1..=1_000), "all of it, then the farewell");
+            assert_eq!(last(&slow, "closing")["resume"]["after"], 1_000);
+            assert!(!world.is_running);
+            continue;
+        }
+        assert_eq!(world.stats.overflows_active.get(), 1);
+        world.pass(Duration::from_secs(2), &mut []);
+        assert_eq!(world.stats.connections_active.get(), 0, "told at the last call");
+        slow.read_bytes = usize::MAX;
+        world.pass(Duration::from_secs(2), &mut [&mut slow]);
+        let after = last(&slow, "closing")["resume"]["after"].as_u64().expect("a position");
+        assert!(slow.seqs().into_iter().eq(1..=after) && after < 1_000, "{after}");
+        assert_eq!((slow.close_code(), world.is_running), (Some(1001), false));
+    }
+}
+
+#[test]
+fn a_shard_does_not_turn_while_one_that_catches_up_waits_for_what_the_hub_holds() {
+    let mut world = Plan::new(11).build();
+    publish(&mut world, 10, Priority::Low);
+    let mut client = world.join();
+    let held = world.sequence(events::of(Priority::Low, "api"));
+    let urgent = world.sequence(events::of(Priority::Critical, "api"));
+    assert!(world.handle.push_event(urgent).is_ok());
+    client.send(&json!({
+        "type": "subscribe", "subscription_id": "s", "filters": {},
+        "resume": {"epoch": "sim", "after": 0},
+    }));
+    world.settle(&mut [&mut client]);
+    assert_eq!((client.seqs().len(), client.count("caught_up")), (10, 0));
+    let (before, turns) = (world.now(), world.stats.turns.get());
+    world.turn_freely();
+    assert!(world.now() > before, "nothing can be done: it waits for the next deadline");
+    assert_eq!(world.stats.turns.get(), turns + 1);
+    client.pump();
+    assert!(world.handle.push_event(held).is_ok());
+    world.handle.set_complete_to(12);
+    world.handle.wake();
+    world.turn_freely();
+    world.settle(&mut [&mut client]);
+    assert_eq!((client.seqs().len(), client.count("caught_up")), (12, 1));
+    end(world, &mut [&mut client]);
+}
+
+#[test]
 fn a_checkpoint_waits_for_what_is_still_to_be_read() {
     let mut world = plan(9).build();
     let mut slow = join_extended(&mut world, json!({}));
