@@ -45,7 +45,7 @@ impl Crowd<'_> {
         let name = format!("client {number} ({speech:?})");
         let mut reader = Reader::new(name, self.subscriptions(&mut random));
         let mut tamper = Tamper::new(self.fault);
-        let mut over_since = None;
+        let mut progress = (0, Clock::System.now());
         loop {
             if let Some(socket) = self.connect(speech) {
                 self.serve(socket, speech, (&mut reader, &mut tamper), &mut random);
@@ -55,9 +55,15 @@ impl Crowd<'_> {
                 if reader.has_reached(newest) {
                     return reader;
                 }
-                let now = Clock::System.now();
-                let waited = now.since(*over_since.get_or_insert(now));
+                // It may be slow, but it has to go on.
+                let (events, now) = (reader.totals.events, Clock::System.now());
+                if events > progress.0 {
+                    progress = (events, now);
+                }
+                let waited = now.since(progress.1);
                 assert!(waited < DEADLINE * 2, "not at {newest}: {}", reader.standing());
+            } else {
+                progress.1 = Clock::System.now();
             }
             wait(Duration::from_millis(random.below(60) as u64));
         }
@@ -124,11 +130,12 @@ impl Crowd<'_> {
         socket.get_ref().set_read_timeout(Some(TICK)).expect("a socket option");
         reader.connected();
         let resumes = reader.totals.resumes;
-        let is_fickle = random.chance(20);
+        let (is_fickle, mut heard_at) = (random.chance(20), Clock::System.now());
         loop {
             match socket.read() {
                 Ok(Message::Close(_)) => {}
                 Ok(message) => {
+                    heard_at = Clock::System.now();
                     for message in
                         decode(&message, speech).into_iter().flat_map(|it| tamper.pass(it))
                     {
@@ -153,7 +160,11 @@ impl Crowd<'_> {
                 let _ = socket.close(None);
                 break;
             }
-            if random.below(3_000) == 0 {
+            let is_over = self.is_over.load(Ordering::Relaxed);
+            if is_over && Clock::System.now().since(heard_at) > DEADLINE {
+                break;
+            }
+            if !is_over && random.below(3_000) == 0 {
                 let _ = socket.close(None);
             }
         }
