@@ -68,7 +68,7 @@ pub struct Memory {
     pub before: u64,
     /// With all of them subscribed.
     pub connected: u64,
-    /// After each tenth of the flood with them.
+    /// After each tenth of the flood that comes when one like it has filled their sockets.
     pub tenths: Vec<u64>,
     pub max: u64,
     /// Connections at the end of the flood, those that do not read among them.
@@ -88,6 +88,8 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StalledOutc
         say(&format!("round {number}: with {} that never read", settings.stalled));
         let silent = connect(settings)?;
         let connected = sample(settings.server_pid)?.rss_bytes;
+        // Until their sockets and lanes are full they are clients like others.
+        fanout::run(&settings.fanout, say)?;
         let (with, samples) = sampled(settings.server_pid, || fanout::run(&settings.fanout, say));
         let memory = Memory {
             before,
