@@ -121,8 +121,11 @@ fn an_event_that_is_lost_repeated_or_swapped_and_a_position_that_is_ahead_are_fo
         (Fault::Swapped, "out of order"),
         (Fault::Ahead, "a hole"),
     ] {
-        let outcome = Run { seed: 1, clients: 8, resumes: 40, fault: Some(fault) }.go();
-        let is_found = outcome.findings.iter().any(|it| it.contains(expected));
-        assert!(is_found, "{fault:?} was not found: {:?}", outcome.findings);
+        // Whether it strikes depends on where the cuts fall, which no seed decides on real sockets.
+        let is_found = (1..=5).any(|seed| {
+            let outcome = Run { seed, clients: 8, resumes: 40, fault: Some(fault) }.go();
+            outcome.findings.iter().any(|it| it.contains(expected))
+        });
+        assert!(is_found, "{fault:?} was not found");
     }
 }
