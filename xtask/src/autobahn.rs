@@ -17,7 +17,8 @@ use crate::tools::python;
 /// Runs the cases of sections 1 to 11 on `driver`.
 pub fn run(context: &Context, driver: &str) -> Result {
     let wstest = python::wstest(context)?;
-    command::run(&mut cargo(context, &["build", "--locked", "--release", "--example", "echo"]))?;
+    let echo = ["build", "--locked", "--profile", "checks", "--example", "echo"];
+    command::run(&mut cargo(context, &echo))?;
     let dir = context.target.join("autobahn").join(driver);
     if dir.exists() {
         fs::remove_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
@@ -50,7 +51,7 @@ struct Echo {
 
 impl Echo {
     fn start(context: &Context, driver: &str) -> Result<Self> {
-        let mut echo = command(context, context.target.join("release/examples/echo"));
+        let mut echo = command(context, context.target.join("checks/examples/echo"));
         echo.args(["--listen", "127.0.0.1:0", "--driver", driver]).stdout(Stdio::piped());
         let child = echo.spawn().map_err(|error| format!("echo did not start: {error}"))?;
         let mut server = Self { child, url: String::new() };
