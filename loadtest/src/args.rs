@@ -70,6 +70,21 @@ pub enum Command {
     Worker,
 }
 
+/// Where the result goes.
+#[derive(Args, Clone, Debug)]
+pub struct ResultArgs {
+    /// Print the result as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the result to this folder too: result.json, and for each series of latencies a
+    /// histogram log (.hlog, µs) and a percentile distribution (.hgrm, ms) as HdrHistogram's.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// What reports call it, with --output; results with the same label make one curve.
+    #[arg(long, requires = "output")]
+    pub label: Option<String>,
+}
+
 /// What the scenarios with many connections have in common.
 #[derive(Args, Debug)]
 pub struct CrowdArgs {
@@ -112,9 +127,8 @@ pub struct CrowdArgs {
     /// The server's process, to measure CPU time and memory.
     #[arg(long)]
     pub server_pid: Option<u32>,
-    /// Print the result as JSON instead of a table.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub result: ResultArgs,
 }
 
 #[derive(Args, Debug)]
@@ -228,9 +242,8 @@ pub struct SlowArgs {
     /// Decides the order of priorities; otherwise any.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Print the result as JSON instead of a table.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub result: ResultArgs,
 }
 
 #[derive(Args, Debug)]
@@ -297,9 +310,8 @@ pub struct StormArgs {
     /// The server's process, to measure CPU time.
     #[arg(long)]
     pub server_pid: Option<u32>,
-    /// Print the result as JSON instead of a table.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub result: ResultArgs,
 }
 
 impl StormArgs {

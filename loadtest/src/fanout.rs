@@ -17,6 +17,7 @@ use crate::outcome::{
 use crate::partition::{connections_per_process, shares, sources};
 use crate::priority::{ByPriority, Priority};
 use crate::publish::{self, Kind, Published};
+use crate::series::Series;
 use crate::server_process::{Sample, sample};
 use crate::tally::{Tally, histogram_of};
 use crate::target::Target;
@@ -318,6 +319,7 @@ impl Times<'_> {
                 .map(|drain| Drain { endings: tally.endings.clone(), ..drain }),
             errors: tally.errors.clone(),
             failures: tally.failures.clone(),
+            series: self.series(tally),
         };
         outcome.complaints = complaints(&outcome);
         outcome.ok = outcome.complaints.is_empty();
@@ -390,6 +392,20 @@ impl Times<'_> {
             ..self.publishing(&timeline.criticals)
         };
         Some(Priorities { critical, low, p99_ratio: ratio, publishing: criticals })
+    }
+
+    fn series(&self, tally: &Tally) -> Vec<Series> {
+        if self.settings.criticals.is_none() {
+            return vec![Series::new(Priority::Low.name(), tally.latency())];
+        }
+        let lanes = Priority::ALL.into_iter().flat_map(|priority| {
+            let (name, lane) = (priority.name(), &tally.lanes[priority]);
+            [
+                Series::new(name, histogram_of(&lane.due_us)),
+                Series::new(format!("{name}-from-request"), histogram_of(&lane.sent_us)),
+            ]
+        });
+        lanes.filter(|series| !series.histogram.is_empty()).collect()
     }
 
     fn server(&self, tally: &Tally) -> Option<Server> {

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::fanout::{self, Settings as FanoutSettings};
 use crate::filters::{Filters, Kind};
 use crate::outcome::Outcome;
+use crate::series::{Series, merged, named};
 
 /// A run, in full.
 #[derive(Clone, Debug)]
@@ -33,6 +34,9 @@ pub struct FilteredOutcome {
     pub costs: Vec<Cost>,
     /// Every run as `fanout` tells it, in the order in which they were made.
     pub runs: Vec<Run>,
+    /// By kind, over all rounds.
+    #[serde(skip)]
+    pub series: Vec<Series>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +86,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<FilteredOut
         classes,
         in_turn,
         costs: costs(&settings.kinds, &runs),
+        series: merged(runs.iter().flat_map(|run| named(run.kind.name(), &run.outcome))),
         runs,
     })
 }

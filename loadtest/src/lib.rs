@@ -9,7 +9,7 @@
 //!   it speaks [`link`] over its standard streams. [`fleet`] is the other end.
 //! - [`publish`]: an open-loop publisher over HTTP.
 //! - [`fanout`]: the scenario that puts these together, also with critical events among low ones;
-//!   [`outcome`] and [`report`] tell how it went.
+//!   [`outcome`] and [`tables`] tell how it went, and [`results`] on disk.
 //! - [`filtered`]: fan-outs in turn, with one filter and with very many ([`filters`]).
 //! - [`storm`]: all are cut off and come back at once, while others go on receiving.
 //! - [`slow`]: a few subscribers, some of them slow, and an audit of what each was sent.
@@ -32,12 +32,14 @@ pub mod outcome;
 pub mod partition;
 pub mod priority;
 pub mod publish;
-pub mod report;
+pub mod results;
 pub mod sequence;
+pub mod series;
 pub mod server_process;
 pub mod slow;
 pub mod stalled;
 pub mod storm;
+pub mod tables;
 pub mod tally;
 pub mod target;
 pub mod wire;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::series::Series;
 use crate::tally::Endings;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Outcome {
     pub errors: BTreeMap<String, u64>,
     /// Why connections were given up or broke, by reason.
     pub failures: BTreeMap<String, u64>,
+    /// Latencies by priority, from due; they go to files of their own.
+    #[serde(skip)]
+    pub series: Vec<Series>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

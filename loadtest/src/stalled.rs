@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::fanout::{self, Settings as FanoutSettings};
 use crate::outcome::Outcome;
+use crate::series::{Series, merged, named};
 use crate::server_process::sample;
 use crate::slow::heard::Counts;
 use crate::slow::reader::Reader;
@@ -52,6 +53,9 @@ pub struct StalledOutcome {
     pub p99_ratio: f64,
     /// The most in any round, for each of those that do not read.
     pub bytes_per_stalled: f64,
+    /// Of those that read, without and with the others, over all rounds.
+    #[serde(skip)]
+    pub series: Vec<Series>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,6 +188,11 @@ fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
         p99_us_with,
         p99_ratio: if p99_us_without > 0.0 { p99_us_with / p99_us_without } else { 0.0 },
         bytes_per_stalled,
+        series: merged(
+            rounds.iter().flat_map(|round| {
+                named("without", &round.without).chain(named("with", &round.with))
+            }),
+        ),
         rounds,
     }
 }

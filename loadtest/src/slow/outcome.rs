@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::priority::ByPriority;
+use crate::series::Series;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SlowOutcome {
@@ -21,6 +22,9 @@ pub struct SlowOutcome {
     pub after: Flood,
     /// Events per second with slow subscribers, to those without (the mean of before and after).
     pub rate_ratio: f64,
+    /// How long requests took until every fast subscriber had all their events, by flood.
+    #[serde(skip)]
+    pub series: Vec<Series>,
 }
 
 /// The fast subscribers, all together.

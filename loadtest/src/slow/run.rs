@@ -8,6 +8,7 @@ use fastrand::Rng;
 use crate::Error;
 use crate::clock::now_ns;
 use crate::priority::{ByPriority, Priority};
+use crate::series::Series;
 use crate::server_process::sample;
 use crate::slow::audit::{Published, audit};
 use crate::slow::flood::Publisher;
@@ -83,21 +84,22 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<SlowOutcome
             .collect::<Result<_, _>>()?,
         slow: Vec::new(),
         probing_ns: 0,
+        series: Vec::new(),
     };
     let reference = settings.events / REFERENCE_SHARE;
     let reference_criticals = settings.criticals / REFERENCE_SHARE;
     say("a flood without slow subscribers");
-    let before = run.flood(reference, reference_criticals)?;
+    let before = run.flood("before", reference, reference_criticals)?;
     for _ in 0..settings.slow {
         run.slow.push(Slow::start(&settings.target, settings.pace)?);
     }
     say("a flood with slow subscribers");
     let first = run.publisher.published.priorities.len();
-    let during = run.flood(settings.events, settings.criticals)?;
+    let during = run.flood("during", settings.events, settings.criticals)?;
     say("slow subscribers read on");
     let slow = run.audit_slow(first, during.seconds);
     say("a flood without slow subscribers again");
-    let after = run.flood(reference, reference_criticals)?;
+    let after = run.flood("after", reference, reference_criticals)?;
     let fast = run.finish_fast();
     let mut outcome = SlowOutcome {
         seed: settings.seed,
@@ -108,6 +110,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<SlowOutcome
         after,
         fast,
         slow: Vec::new(),
+        series: run.series,
         ..SlowOutcome::default()
     };
     let mut complaints = complaints_about_fast(&outcome.fast);
@@ -133,13 +136,15 @@ struct Run<'a> {
     slow: Vec<Slow>,
     /// Spent on looking at the kernel's tables, while nothing is published.
     probing_ns: u64,
+    /// How long requests took, by flood.
+    series: Vec<Series>,
 }
 
 type Wrong = BTreeMap<&'static str, u64>;
 
 impl Run<'_> {
     /// Publishes so many events, with critical ones evenly among them.
-    fn flood(&mut self, events: u64, criticals: u64) -> Result<Flood, Error> {
+    fn flood(&mut self, name: &str, events: u64, criticals: u64) -> Result<Flood, Error> {
         let cpu_before_us = self.server_cpu_us()?;
         let started_ns = now_ns();
         self.probing_ns = 0;
@@ -171,13 +176,16 @@ impl Run<'_> {
         self.note_turnarounds(&mut under_way, |us| turnaround_us.saturating_record(us));
         let seconds = (now_ns() - started_ns - self.probing_ns) as f64 / 1e9;
         let cpu_us = self.server_cpu_us()?.zip(cpu_before_us).map(|(after, before)| after - before);
+        let (p50_us, p99_us) =
+            (turnaround_us.value_at_quantile(0.5), turnaround_us.value_at_quantile(0.99));
+        self.series.push(Series::new(name, turnaround_us));
         Ok(Flood {
             server_cpu_us_per_event: cpu_us.map(|us| ratio(us as f64, events as f64)),
             events,
             seconds,
             per_second: ratio(events as f64, seconds),
-            request_p50_us: turnaround_us.value_at_quantile(0.5),
-            request_p99_us: turnaround_us.value_at_quantile(0.99),
+            request_p50_us: p50_us,
+            request_p99_us: p99_us,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::publish::{self, Kind, Published, publish};
 use crate::server_process::sample;
 use crate::target::Target;
 
-use outcome::latency;
+use outcome::{series, span};
 use party::{Party, Signals};
 
 pub use outcome::{Span, StormOutcome};
@@ -75,6 +75,12 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StormOutcom
     let published = publisher.join().map_err(|_| Error::PublisherPanicked)?;
     let newest = signals.newest_of(&live.signals, END);
     let (live_party, storm_party) = (live.finish(newest)?, storm.finish(newest)?);
+    let latencies = &live_party.latencies;
+    let series = vec![
+        series("before", latencies, 0..cut_ns),
+        series("during", latencies, cut_ns..back_ns),
+        series("after", latencies, back_ns..u64::MAX),
+    ];
     let mut outcome = StormOutcome {
         connections: settings.connections,
         live: settings.live,
@@ -82,9 +88,9 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StormOutcom
         published: published.accepted,
         back_seconds: (back_ns - cut_ns) as f64 / 1e9,
         limit_seconds: settings.limit.as_secs_f64(),
-        before: latency(&live_party.latencies, 0..cut_ns),
-        during: latency(&live_party.latencies, cut_ns..back_ns),
-        after: latency(&live_party.latencies, back_ns..u64::MAX),
+        before: span(&series[0]),
+        during: span(&series[1]),
+        after: span(&series[2]),
         refusals: storm_party.refusals,
         retries: storm_party.retries,
         replayed: storm_party.replayed,
@@ -96,6 +102,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StormOutcom
         server_cpu_us_per_return: cpu_before_us.zip(cpu_after_us).map(|(before, after)| {
             after.saturating_sub(before) as f64 / f64::from(settings.connections.max(1))
         }),
+        series,
         ..StormOutcome::default()
     };
     outcome.judge(is_back, published.failure);

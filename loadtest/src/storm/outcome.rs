@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::series::Series;
 use crate::tally::empty_histogram;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct StormOutcome {
     /// Of the whole process from the cut until all were back, for each that came back; absent
     /// unless the server's process is known.
     pub server_cpu_us_per_return: Option<f64>,
+    /// Of the three spans.
+    #[serde(skip)]
+    pub series: Vec<Series>,
 }
 
 /// Latencies of a part of the run, from due to delivered, in µs.
@@ -80,10 +84,15 @@ impl StormOutcome {
 }
 
 /// Of `(due, µs)`, what was due within a time.
-pub(super) fn latency(latencies: &[(u64, u64)], due_ns: Range<u64>) -> Span {
+pub(super) fn series(name: &str, latencies: &[(u64, u64)], due_ns: Range<u64>) -> Series {
     let mut histogram = empty_histogram();
     let within = latencies.iter().filter(|(due, _)| due_ns.contains(due));
     within.for_each(|(_, micros)| histogram.saturating_record(*micros));
+    Series::new(name, histogram)
+}
+
+pub(super) fn span(series: &Series) -> Span {
+    let histogram = &series.histogram;
     Span {
         deliveries: histogram.len(),
         p50: histogram.value_at_quantile(0.5),
@@ -122,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_event_counts_where_it_was_due() {
-        let span = latency(&[(1, 10), (5, 20), (9, 400)], 2..9);
+        let span = span(&series("during", &[(1, 10), (5, 20), (9, 400)], 2..9));
         assert_eq!((span.deliveries, span.p99), (1, 20));
     }
 }

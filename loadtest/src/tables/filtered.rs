@@ -1,7 +1,7 @@
 //! Runs with many filters, as people read them.
 
 use crate::filtered::FilteredOutcome;
-use crate::report::Table;
+use crate::tables::Table;
 
 /// A table of the outcome, one value a line.
 pub fn table(outcome: &FilteredOutcome) -> String {

@@ -1,8 +1,8 @@
 //! A run with slow subscribers, as people read it.
 
 use crate::priority::{ByPriority, Priority};
-use crate::report::{Micros, Table};
 use crate::slow::outcome::{Flood, Slow, SlowOutcome};
+use crate::tables::{Micros, Table};
 
 /// A table of the outcome, one value a line.
 pub fn table(outcome: &SlowOutcome) -> String {

@@ -1,7 +1,7 @@
 //! A storm, as people read it.
 
-use crate::report::{Micros, Table};
 use crate::storm::{Span, StormOutcome};
+use crate::tables::{Micros, Table};
 
 /// A table of the outcome, one value a line.
 pub fn table(outcome: &StormOutcome) -> String {

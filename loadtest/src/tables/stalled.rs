@@ -1,7 +1,7 @@
 //! Runs with subscribers that never read, as people read them.
 
-use crate::report::{Bytes, Micros, Table};
 use crate::stalled::{Round, StalledOutcome};
+use crate::tables::{Bytes, Micros, Table};
 
 /// A table of the outcome, one value a line.
 pub fn table(outcome: &StalledOutcome) -> String {
