@@ -12,6 +12,7 @@ use crate::Error;
 use crate::fanout::{Criticals, Settings};
 use crate::filters::{Filters, Kind};
 use crate::target::Target;
+use crate::template::Template;
 use crate::{filtered, slow, stalled, storm};
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
@@ -135,6 +136,10 @@ pub struct CrowdArgs {
 pub struct FanoutArgs {
     #[command(flatten)]
     pub crowd: CrowdArgs,
+    /// The server is not Alarmcast: how it is subscribed at and published to, in TOML. See
+    /// loadtest/README.md.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "expect_drain"])]
+    pub server: Option<PathBuf>,
     /// Filters of every subscription, as JSON; the load events (`system_event`) should match.
     #[arg(long, default_value = "{}", value_parser = filters)]
     pub filters: Value,
@@ -414,6 +419,7 @@ impl CrowdArgs {
             rate: self.rate,
             event_bytes: self.event_bytes,
             filters: Filters::Same(json!({})),
+            template: None,
             criticals: None,
             receive_buffer: None,
             source_addresses: self.source_addresses,
@@ -431,10 +437,16 @@ impl FanoutArgs {
     /// # Errors
     /// When they make no sense.
     pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        let template = self.server.map(|path| Template::read(&path)).transpose()?;
+        let mut settings = self.crowd.settings(program)?;
+        if let Some(path) = template.as_ref().and_then(|template| template.subscribe.path.clone()) {
+            settings.target.path = path;
+        }
         Ok(Settings {
             filters: Filters::Same(self.filters),
+            template,
             drain: self.expect_drain.then_some(Duration::from_secs(self.drain_timeout)),
-            ..self.crowd.settings(program)?
+            ..settings
         })
     }
 }

@@ -8,7 +8,9 @@ use crate::sequence::{Arrival, Sequence};
 use crate::slow::heard::{Counts, Heard};
 use crate::tally::Ledger;
 use crate::target::Target;
+use crate::template::Subscribe;
 use crate::wire::frame::{self, FrameError, Kind, Step};
+use crate::wire::mark;
 use crate::wire::message::{EventFacts, Message, MessageError};
 use crate::wire::upgrade::{Answer, JSON_SUBPROTOCOL, Upgrade, UpgradeError};
 
@@ -33,6 +35,8 @@ pub struct Shared {
     pub filters: Filters,
     /// Connections ask for the protocol by name, and are told what they miss.
     pub hears_losses: bool,
+    /// Of a server that is not Alarmcast.
+    pub subscribe: Option<Subscribe>,
     pub events: EventCache,
     pub ledger: Ledger,
 }
@@ -154,7 +158,7 @@ impl Connection {
                 }
                 Answer::Accepted { head_bytes } => bytes = head_bytes,
             }
-            self.phase = Phase::Greeting;
+            self.handle_upgraded(shared, output);
         }
         loop {
             match frame::read(&input[bytes..])? {
@@ -202,11 +206,45 @@ impl Connection {
                 Ok(())
             }
             Kind::Pong => Ok(()),
+            Kind::Text | Kind::Binary if shared.subscribe.is_some() => {
+                self.handle_foreign_message(payload, now_ns, shared);
+                Ok(())
+            }
             Kind::Text | Kind::Binary => {
                 let message = shared.events.read(payload, self.last_seq.unwrap_or(0))?;
                 self.handle_message(message, now_ns, shared, output)
             }
         }
+    }
+
+    /// Alarmcast speaks first; another server as its template says.
+    fn handle_upgraded(&mut self, shared: &Shared, output: &mut Vec<u8>) {
+        let Some(Subscribe { text, confirmed_by, .. }) = &shared.subscribe else {
+            self.phase = Phase::Greeting;
+            return;
+        };
+        if let Some(text) = text {
+            frame::write(Kind::Text, text.as_bytes(), output);
+        }
+        self.phase = if confirmed_by.is_some() { Phase::Subscribing } else { Phase::Live };
+    }
+
+    /// Of a server that a template describes: whatever has marks in it is a delivery.
+    fn handle_foreign_message(&mut self, payload: &[u8], now_ns: u64, shared: &mut Shared) {
+        let mut is_known = false;
+        let confirmed_by = shared.subscribe.as_ref().and_then(|how| how.confirmed_by.as_ref());
+        if matches!(self.phase, Phase::Subscribing)
+            && confirmed_by.is_some_and(|text| mark::is_in(payload, text))
+        {
+            self.phase = Phase::Live;
+            is_known = true;
+        }
+        for mark in mark::find_all(payload) {
+            let facts = EventFacts { seq: None, priority: None, mark: Some(mark) };
+            self.handle_event(facts, now_ns, shared);
+            is_known = true;
+        }
+        shared.ledger.other_messages += u64::from(!is_known);
     }
 
     fn handle_close(&mut self, payload: &[u8], output: &mut Vec<u8>) -> Result<(), Fault> {
@@ -321,6 +359,7 @@ mod tests {
             run: 1,
             filters: Filters::Same(json!({})),
             hears_losses: false,
+            subscribe: None,
             events: EventCache::default(),
             ledger: Ledger::default(),
         }
@@ -347,17 +386,22 @@ mod tests {
         ))
     }
 
+    /// The answer to an upgrade request.
+    fn answer_to(request: Vec<u8>) -> Vec<u8> {
+        let request = String::from_utf8(request).expect("a request is text");
+        let key = request.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.lines().next());
+        let accept = tungstenite::handshake::derive_accept_key(key.unwrap_or("").as_bytes());
+        format!(
+            "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
+        )
+        .into_bytes()
+    }
+
     /// A live connection, brought there byte by byte.
     fn live(shared: &mut Shared) -> Connection {
         let mut output = Vec::new();
         let mut connection = Connection::start(&target(), 7, shared, &mut output);
-        let request = String::from_utf8(output).expect("a request is text");
-        let key = request.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.lines().next());
-        let accept = tungstenite::handshake::derive_accept_key(key.unwrap_or("").as_bytes());
-        let mut input = format!(
-            "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
-        )
-        .into_bytes();
+        let mut input = answer_to(output);
         input.extend(text(r#"{"type":"welcome","seq":4}"#));
         input.extend(text(r#"{"type":"subscribed"}"#));
         let mut partial = Vec::new();
@@ -393,6 +437,54 @@ mod tests {
         assert_eq!((ledger.deliveries, ledger.duplicates, ledger.foreign_events), (3, 1, 1));
         assert_eq!((ledger.seq_not_rising, ledger.seq_gaps), (1, 1));
         assert_eq!(connection.missing(5), 2);
+    }
+
+    /// A connection to a server that a template describes, just upgraded.
+    fn upgraded(subscribe: Subscribe) -> (Connection, Shared, Vec<u8>) {
+        let mut shared = Shared { subscribe: Some(subscribe), ..shared() };
+        let mut output = Vec::new();
+        let mut connection = Connection::start(&target(), 7, &shared, &mut output);
+        let head = answer_to(output);
+        let mut output = Vec::new();
+        connection
+            .handle_input(&head, 0, &mut shared, &mut output)
+            .expect("nothing is wrong with it");
+        (connection, shared, output)
+    }
+
+    #[test]
+    fn at_another_server_connecting_may_subscribe() {
+        let (mut connection, mut shared, output) = upgraded(Subscribe::default());
+        assert!(connection.is_live() && output.is_empty());
+        let marked =
+            |index| text(&format!(r#"{{"wrapped":"\\"load_mark\\":\\"1.{index}.5.6\\""}}"#));
+        let frames = [marked(0), text("hello"), marked(2), marked(2)].concat();
+        connection
+            .handle_input(&frames, 1_000, &mut shared, &mut Vec::new())
+            .expect("nothing is wrong with it");
+        let ledger = &shared.ledger;
+        assert_eq!((ledger.deliveries, ledger.duplicates, ledger.other_messages), (2, 1, 1));
+        assert_eq!(connection.missing(3), 1);
+    }
+
+    #[test]
+    fn at_another_server_a_confirmation_is_waited_for() {
+        let subscribe = Subscribe {
+            path: None,
+            text: Some("SUB load".to_owned()),
+            confirmed_by: Some("OK".to_owned()),
+        };
+        let (mut connection, mut shared, output) = upgraded(subscribe);
+        let mut server =
+            WebSocket::from_raw_socket(std::io::Cursor::new(output), Role::Server, None);
+        let sent = server.read().expect("tungstenite reads what was sent");
+        assert_eq!(sent, tungstenite::Message::text("SUB load"));
+        for (message, is_live) in [("INFO", false), ("+OK", true)] {
+            connection
+                .handle_input(&text(message), 0, &mut shared, &mut Vec::new())
+                .expect("nothing is wrong with it");
+            assert_eq!(connection.is_live(), is_live, "{message}");
+        }
     }
 
     #[test]

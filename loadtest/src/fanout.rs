@@ -16,11 +16,12 @@ use crate::outcome::{
 };
 use crate::partition::{connections_per_process, shares, sources};
 use crate::priority::{ByPriority, Priority};
-use crate::publish::{self, Kind, Published};
+use crate::publish::{self, Kind, Published, Way};
 use crate::series::Series;
 use crate::server_process::{Sample, sample};
 use crate::tally::{Tally, histogram_of};
 use crate::target::Target;
+use crate::template::Template;
 use crate::{Error, publish::publish};
 
 /// What is printed when the server may be stopped.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub rate: f64,
     pub event_bytes: usize,
     pub filters: Filters,
+    /// How the server is spoken to; absent: it is Alarmcast.
+    pub template: Option<Template>,
     /// Critical events meanwhile; connections are told what they miss then, and may miss low ones.
     pub criticals: Option<Criticals>,
     /// SO_RCVBUF of every connection; absent: the kernel's choice.
@@ -121,6 +124,7 @@ impl<'a> Run<'a> {
             handshake_timeout_ms: settings.handshake_timeout.as_millis() as u64,
             filters: settings.filters.clone(),
             hears_losses: settings.criticals.is_some(),
+            subscribe: settings.template.as_ref().map(|template| template.subscribe.clone()),
             receive_buffer: settings.receive_buffer,
             sources,
         });
@@ -203,8 +207,16 @@ impl<'a> Run<'a> {
             Filters::Same(_) => Kind::Low,
             classes => Kind::LowByClass { classes: classes.published_classes() },
         };
+        let control = control.clone();
+        let way = match &settings.template {
+            None => Way::Alarmcast { control },
+            Some(Template { publish, .. }) => {
+                let (target, publish) = (settings.target.clone(), publish.clone());
+                Way::Other { control, target, publish }
+            }
+        };
         let low = publish::Plan {
-            control: control.clone(),
+            way,
             run: self.run,
             events: settings.events,
             rate: settings.rate,

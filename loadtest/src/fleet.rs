@@ -48,7 +48,7 @@ impl Fleet {
         let mut fleet = Self { workers: Vec::new(), reports };
         for (index, plan) in plans.into_iter().enumerate() {
             let mut worker = Worker::start(program, index, sender.clone())?;
-            worker.tell(index, &Command::Begin(plan))?;
+            worker.tell(index, &Command::Begin(Box::new(plan)))?;
             fleet.workers.push(worker);
         }
         Ok(fleet)

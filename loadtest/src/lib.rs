@@ -7,7 +7,8 @@
 //! - [`crowd`]: many subscribers on one thread, over mio.
 //! - [`worker`]: a crowd in a process of its own, because descriptors are limited per process;
 //!   it speaks [`link`] over its standard streams. [`fleet`] is the other end.
-//! - [`publish`]: an open-loop publisher over HTTP.
+//! - [`publish`]: an open-loop publisher.
+//! - [`template`]: how another server than Alarmcast is spoken to, where one is measured.
 //! - [`fanout`]: the scenario that puts these together, also with critical events among low ones;
 //!   [`outcome`] and [`tables`] tell how it went, and [`results`] on disk.
 //! - [`filtered`]: fan-outs in turn, with one filter and with very many ([`filters`]).
@@ -42,6 +43,7 @@ pub mod storm;
 pub mod tables;
 pub mod tally;
 pub mod target;
+pub mod template;
 pub mod wire;
 pub mod worker;
 

@@ -8,13 +8,14 @@ use crate::filters::Filters;
 use crate::priority::ByPriority;
 use crate::tally::Tally;
 use crate::target::Target;
+use crate::template::Subscribe;
 
 /// To a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Comes first, and once: open these connections.
-    Begin(Plan),
+    Begin(Box<Plan>),
     /// From now on the server is meant to end connections; before, each that it ends is lost.
     Drain,
     /// Count up and end. What is missing is judged by the number of events published.
@@ -39,6 +40,8 @@ pub struct Plan {
     pub filters: Filters,
     /// Ask for the protocol by name: the server may drop events then, and tells so.
     pub hears_losses: bool,
+    /// How connections subscribe at a server that is not Alarmcast.
+    pub subscribe: Option<Subscribe>,
     /// SO_RCVBUF; absent: the kernel's choice.
     pub receive_buffer: Option<usize>,
     /// Local addresses and ports to connect from; empty: the kernel chooses.

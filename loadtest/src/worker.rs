@@ -27,7 +27,7 @@ fn run_crowd() -> Result<Tally, String> {
     let Ok(Command::Begin(plan)) = serde_json::from_str(&line) else {
         return Err("the first line on standard input is not a plan".to_owned());
     };
-    let crowd = Crowd::new(plan).map_err(|error| error.to_string())?;
+    let crowd = Crowd::new(*plan).map_err(|error| error.to_string())?;
     let (sender, commands) = channel();
     let waker = crowd.waker();
     thread::spawn(move || {

@@ -71,6 +71,7 @@ impl Crowd {
                 run: plan.run,
                 filters: plan.filters.clone(),
                 hears_losses: plan.hears_losses,
+                subscribe: plan.subscribe.clone(),
                 events: EventCache::default(),
                 ledger: Ledger::default(),
             },

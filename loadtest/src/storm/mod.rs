@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::clock::now_ns;
-use crate::publish::{self, Kind, Published, publish};
+use crate::publish::{self, Kind, Published, Way, publish};
 use crate::server_process::sample;
 use crate::target::Target;
 
@@ -140,7 +140,7 @@ fn start_publisher(settings: &Settings, run: u64) -> Result<JoinHandle<Published
     const AFTER: Duration = Duration::from_secs(2);
     let seconds = (settings.before + settings.limit + AFTER).as_secs_f64();
     let plan = publish::Plan {
-        control: settings.control.clone(),
+        way: Way::Alarmcast { control: settings.control.clone() },
         run,
         events: (settings.rate * seconds).ceil() as u32,
         rate: settings.rate,
