@@ -13,7 +13,7 @@ use crate::fanout::{Criticals, Settings};
 use crate::filters::{Filters, Kind};
 use crate::target::Target;
 use crate::template::Template;
-use crate::{filtered, slow, stalled, storm};
+use crate::{filtered, report, slow, stalled, storm};
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
 #[derive(Debug, Parser)]
@@ -66,6 +66,10 @@ pub enum Command {
     /// They honour Retry-After and retry_after_ms. The exit codes are as for `fanout`; 1 also when
     /// not all are back in time, or the p99 of those who went on has doubled.
     Storm(StormArgs),
+    /// Draw the results of runs made with --output, and set them in tables: report.md, and as SVG and
+    /// PNG latency by percentile, the server's CPU time per delivery and its memory per connection,
+    /// by the number of connections.
+    Report(ReportArgs),
     /// What a run starts for itself; it takes its plan on standard input.
     #[command(hide = true)]
     Worker,
@@ -130,6 +134,29 @@ pub struct CrowdArgs {
     pub server_pid: Option<u32>,
     #[command(flatten)]
     pub result: ResultArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Folders that runs wrote; their own names are those of the runs.
+    #[arg(required = true, value_name = "DIR")]
+    pub results: Vec<PathBuf>,
+    /// Where to write; what is there under the same names is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    #[arg(long, default_value = "Load test")]
+    pub title: String,
+    /// Series to show, comma-separated, such as critical,low; otherwise all, but for those counted
+    /// from requests.
+    #[arg(long, value_delimiter = ',')]
+    pub series: Vec<String>,
+}
+
+impl From<ReportArgs> for report::Settings {
+    fn from(args: ReportArgs) -> Self {
+        let ReportArgs { results, output, title, series } = args;
+        Self { results, output, title, series }
+    }
 }
 
 #[derive(Args, Debug)]

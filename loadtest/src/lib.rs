@@ -10,7 +10,7 @@
 //! - [`publish`]: an open-loop publisher.
 //! - [`template`]: how another server than Alarmcast is spoken to, where one is measured.
 //! - [`fanout`]: the scenario that puts these together, also with critical events among low ones;
-//!   [`outcome`] and [`tables`] tell how it went, and [`results`] on disk.
+//!   [`outcome`] and [`tables`] tell how it went, and [`results`] on disk; [`report`] draws them.
 //! - [`filtered`]: fan-outs in turn, with one filter and with very many ([`filters`]).
 //! - [`storm`]: all are cut off and come back at once, while others go on receiving.
 //! - [`slow`]: a few subscribers, some of them slow, and an audit of what each was sent.
@@ -33,6 +33,7 @@ pub mod outcome;
 pub mod partition;
 pub mod priority;
 pub mod publish;
+pub mod report;
 pub mod results;
 pub mod sequence;
 pub mod series;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use alarmcast_loadtest::args::{Cli, Command, ResultArgs};
 use alarmcast_loadtest::results::{self, About, Clock, ScenarioOutcome};
-use alarmcast_loadtest::{Error, fanout, filtered, slow, stalled, storm, worker};
+use alarmcast_loadtest::{Error, fanout, filtered, report, slow, stalled, storm, worker};
 use clap::Parser;
 
 /// The run could not be made.
@@ -44,6 +44,12 @@ fn try_main(command: Command) -> Result<ExitCode, Error> {
         Command::Storm(args) => {
             let telling = Telling::new("storm", &args.control, &args.result)?;
             telling.conclude(&storm::run(&args.settings()?, &mut say)?)
+        }
+        Command::Report(args) => {
+            for path in report::run(&args.into())? {
+                println!("{}", path.display());
+            }
+            Ok(ExitCode::SUCCESS)
         }
         Command::Worker => {
             worker::run();

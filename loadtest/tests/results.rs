@@ -3,7 +3,8 @@
 mod program;
 mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use alarmcast_loadtest::outcome::Outcome;
 use alarmcast_loadtest::results::{self, ResultFile};
@@ -29,6 +30,20 @@ fn written(
     assert_eq!((code, &printed.complaints[..]), (Some(0), &[][..]), "{printed:#?}");
     let (file, series) = results::read(folder).expect("a result was written");
     (printed, file, series)
+}
+
+/// `alarmcast-loadtest report`, which tells the files that it wrote.
+fn report_of(runs: &[PathBuf], report: &Path) {
+    let output = Command::new(env!("CARGO_BIN_EXE_alarmcast-loadtest"))
+        .arg("report")
+        .args(runs)
+        .arg("--output")
+        .arg(report)
+        .output()
+        .expect("the load tester starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8(output.stdout).expect("paths are text");
+    assert!(told.lines().all(|path| Path::new(path).exists()), "{told}");
 }
 
 #[test]
@@ -59,6 +74,22 @@ fn a_result_says_how_it_came_about_and_has_the_latencies_that_were_printed() {
     let critical = printed.priorities.expect("there were two").critical;
     assert_eq!(series[0].histogram.len(), critical.delivered);
     assert_eq!(series[0].histogram.value_at_quantile(0.5), critical.due_us.p50);
+
+    let report = folder.path().join("report");
+    let runs = ["fanout", "priorities"].map(|name| folder.path().join(name));
+    report_of(&runs, &report);
+    for name in ["latency", "cpu", "memory"] {
+        let svg = std::fs::read_to_string(report.join(name).with_extension("svg"));
+        assert!(svg.expect("it was drawn").contains("<polyline"), "{name}");
+        let png = std::fs::read(report.join(name).with_extension("png"));
+        assert!(png.expect("it was drawn").starts_with(b"\x89PNG"), "{name}");
+    }
+    let document = std::fs::read_to_string(report.join("report.md")).expect("it was written");
+    for row in
+        ["| fanout | this one |", "| priorities | critical | 100 |", "| fanout | low | 800 |"]
+    {
+        assert!(document.contains(row), "{row} is not in {document}");
+    }
     server.terminate();
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");

@@ -1,0 +1,92 @@
+//! What the server takes, by the number of connections.
+
+use super::axis::{Axis, number_label};
+use super::chart::{Chart, Curve, color};
+use super::run::{Figures, Run};
+
+/// CPU time per delivery.
+pub fn cpu(title: &str, runs: &[Run]) -> Option<Chart> {
+    let title = format!("{title}: server CPU per delivery");
+    chart(title, "µs of CPU per delivery", runs, |figures| figures.cpu_us_per_delivery)
+}
+
+/// User-space memory per connection.
+pub fn memory(title: &str, runs: &[Run]) -> Option<Chart> {
+    let title = format!("{title}: server memory per connection");
+    let axis = "resident bytes per connection (user space)";
+    chart(title, axis, runs, |figures| figures.bytes_per_connection)
+}
+
+/// Runs with the same label make a curve, with a mark for each.
+fn chart(
+    title: String,
+    axis: &str,
+    runs: &[Run],
+    cost: impl Fn(&Figures) -> Option<f64>,
+) -> Option<Chart> {
+    let mut curves: Vec<Curve> = Vec::new();
+    let mut connections = Vec::new();
+    for run in runs {
+        let known = run.figures.connections.filter(|&number| number > 0.0);
+        let Some((number, cost)) = known.zip(cost(&run.figures)) else { continue };
+        connections.push(number);
+        let point = (number.log10(), cost);
+        match curves.iter_mut().find(|curve| curve.name == run.label()) {
+            Some(curve) => curve.points.push(point),
+            None => curves.push(Curve {
+                name: run.label().to_owned(),
+                color: color(curves.len()),
+                points: vec![point],
+                has_marks: true,
+            }),
+        }
+    }
+    for curve in &mut curves {
+        curve.points.sort_by(|one, other| one.0.total_cmp(&other.0));
+    }
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let greatest = points().map(|point| point.1).reduce(f64::max)?;
+    Some(Chart {
+        title,
+        x: Axis::values("connections", &connections, number_label),
+        y: Axis::from_zero(axis, greatest),
+        curves,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{About, Clock};
+
+    fn run(label: &str, connections: f64, cpu_us: Option<f64>) -> Run {
+        let clock = Clock::start().stop();
+        let label = Some(label.to_owned());
+        let figures = Figures {
+            connections: Some(connections),
+            cpu_us_per_delivery: cpu_us,
+            ..Figures::default()
+        };
+        Run {
+            name: "r".to_owned(),
+            about: About::collect("fanout", label, "http://127.0.0.1:1", clock),
+            figures,
+            series: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn runs_of_a_label_make_one_curve_in_order() {
+        let runs = [
+            run("uring", 10_000.0, Some(5.5)),
+            run("epoll", 1_000.0, Some(5.2)),
+            run("uring", 1_000.0, Some(4.8)),
+            run("uring", 100.0, None),
+        ];
+        let chart = cpu("t", &runs).expect("costs are known");
+        let curves: Vec<_> = chart.curves.iter().map(|it| (&*it.name, &*it.points)).collect();
+        let uring = [(3.0, 4.8), (4.0, 5.5)];
+        assert_eq!(curves, [("uring", &uring[..]), ("epoll", &[(3.0, 5.2)][..])]);
+        assert!(memory("t", &runs).is_none(), "nothing is known of memory");
+    }
+}
