@@ -77,6 +77,8 @@ impl Driver for NullDriver {
 
     fn cancel(&mut self, _token: Token) {}
 
+    fn submit(&mut self) {}
+
     fn submit_and_wait(
         &mut self,
         _deadline: Option<Instant>,

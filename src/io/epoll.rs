@@ -117,7 +117,7 @@ impl EpollDriver {
     }
 
     /// Carries out what is staged, in order.
-    fn submit(&mut self) {
+    fn begin_staged(&mut self) {
         while let Some((kind, socket)) = self.operations.begin_next() {
             match kind {
                 Kind::Recv => self.sockets.list(socket, &mut self.work),
@@ -269,7 +269,7 @@ impl EpollDriver {
 impl Driver for EpollDriver {
     fn push(&mut self, token: Token, op: Op) -> Result<(), Op> {
         if self.operations.is_full() {
-            self.submit();
+            self.begin_staged();
         }
         self.operations.stage(token, op)
     }
@@ -278,12 +278,16 @@ impl Driver for EpollDriver {
         self.operations.stage_cancel(token);
     }
 
+    fn submit(&mut self) {
+        self.begin_staged();
+    }
+
     fn submit_and_wait(
         &mut self,
         deadline: Option<Instant>,
         completions: &mut Completions,
     ) -> io::Result<()> {
-        self.submit();
+        self.begin_staged();
         loop {
             let timeout = self.timeout(deadline);
             let undisturbed = self.look(timeout)?;

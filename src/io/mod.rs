@@ -98,7 +98,8 @@ pub type Completions = Vec<Completion>;
 /// 1. Every pushed operation gets exactly one terminal completion, also when it is
 ///    cancelled (`ECANCELED`) or its socket fails. Completions before it are `Received`
 ///    with `more`.
-/// 2. Operations that are pushed between two waits reach the kernel together, in order.
+/// 2. Operations that are pushed between two waits reach the kernel in order, and together where
+///    nothing submits them sooner.
 /// 3. A buffer belongs to the driver from `push` until its terminal completion, whatever
 ///    happens between; dropping the driver first ends all operations, then frees buffers.
 /// 4. Bytes of one socket arrive in order, none lost, none twice; received buffers that the
@@ -125,6 +126,9 @@ pub trait Driver {
     /// Asks for the end of what was pushed under `token`. The terminal completion still comes:
     /// `ECANCELED`, or whatever the operation came to before that. An unknown token is ignored.
     fn cancel(&mut self, token: Token);
+
+    /// Submits what is staged now, as the next wait would: for a shard that has other work first.
+    fn submit(&mut self);
 
     /// Submits what is staged, waits, and appends completions to `completions`.
     ///

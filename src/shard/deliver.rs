@@ -1,6 +1,7 @@
 //! From the inbox to the lanes.
 
 use std::cmp::Reverse;
+use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Limits, Outbox, Pushe
 use crate::shard::close::SLOW_CONSUMER;
 use crate::shard::connection::Ending;
 use crate::shard::handler::Handler;
+use crate::shard::stalled::Stored;
 use crate::shard::turn::Shard;
 
 impl<D: Driver, H: Handler> Shard<D, H> {
-    /// Takes events while this turn's budget lasts, urgent ones first, then requests.
+    /// Takes events while this turn's budget lasts, urgent ones first.
     ///
     /// Events that are not urgent wait in the inbox while the flush is behind: then it is this
     /// shard that is slow and not its clients, so that the hub, and in the end the publishers,
@@ -50,8 +52,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if self.links.inbox.relieve() {
             self.links.hub.wake();
         }
-        self.answer_requests(now);
-        self.advance_drain(now);
     }
 
     /// Queues an event at every connection that wants it; gives their number.
@@ -62,21 +62,44 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.handler.matching(event, &mut matched);
         let filtered = self.handler.interested().saturating_sub(matched.len());
         self.links.stats.events_filtered.add(filtered as u64);
-        // One entry for each encoding that somebody here speaks.
-        let mut stored = [None; Encoding::ALL.len()];
-        for &slot in &matched {
-            let encoding = self.handler.encoding(slot);
-            let arena = &mut self.arena;
-            let (id, bytes) = *stored[encoding.index()]
-                .get_or_insert_with(|| store_event(arena, event, encoding));
-            self.queue_event(slot, event, id, bytes, now);
+        let count = matched.len();
+        matched.retain(|slot| !self.stalled.defer(*slot));
+        let mut stored = Stored::default();
+        self.queue_event_at(&matched, event, &mut stored, now);
+        self.matched = matched;
+        let given_back = self.stalled.keep(event, stored);
+        given_back.into_iter().for_each(|stored| self.release_stored(stored));
+        count
+    }
+
+    /// Queues an event at these slots; stores one frame for each encoding that one of them speaks.
+    pub(super) fn queue_event_at(
+        &mut self,
+        slots: &[u32],
+        event: &Encoded,
+        stored: &mut Stored,
+        now: Instant,
+    ) {
+        /// So many connections' memory is asked for before the first is waited for.
+        const AT_ONCE: usize = 32;
+        let lane = Lane::from(event.event.priority);
+        for slots in slots.chunks(AT_ONCE) {
+            let warm = |slot: &u32| Some(self.connections.at(*slot)?.1.backlog.warm(lane));
+            black_box(slots.iter().filter_map(warm).fold(0, usize::wrapping_add));
+            for &slot in slots {
+                let encoding = self.handler.encoding(slot);
+                let arena = &mut self.arena;
+                let (id, bytes) = *stored[encoding.index()]
+                    .get_or_insert_with(|| store_event(arena, event, encoding));
+                self.queue_event(slot, event, id, bytes, now);
+            }
         }
+    }
+
+    pub(super) fn release_stored(&mut self, stored: Stored) {
         for (id, _) in stored.into_iter().flatten() {
             self.arena.release(id);
         }
-        let count = matched.len();
-        self.matched = matched;
-        count
     }
 
     fn queue_event(&mut self, slot: u32, event: &Encoded, id: FrameId, bytes: usize, now: Instant) {
@@ -89,6 +112,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let priority = event.event.priority;
         if connection.is_behind && self.handler.is_overflowing(slot, priority) {
             return;
+        }
+        let is_stalled = connection.is_sending && self.turn.wrapping_sub(connection.send_turn) > 1;
+        if is_stalled && !connection.is_behind && !connection.has_options {
+            self.stalled.mark(slot);
         }
         let (connection, is_batched) = if connection.has_options {
             let Some(prepared) = self.prepare(key, event, bytes, now) else { return };
@@ -185,8 +212,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let mut backlogs: Vec<(usize, Key)> = Vec::new();
         for key in self.connections.keys() {
             let Some(connection) = self.connections.get(key) else { continue };
-            // With nothing in flight, and nothing held back, it is not the client that is slow.
-            let is_slow = connection.is_sending || connection.is_paused();
+            // With nothing in flight since before this turn, and nothing held back, it is not the
+            // client that is slow.
+            let is_stuck = connection.is_sending && connection.send_turn != self.turn;
+            let is_slow = is_stuck || connection.is_paused();
             if is_slow && !connection.backlog.is_nothing() {
                 backlogs.push((connection.backlog.bytes(), key));
             }

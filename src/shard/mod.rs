@@ -39,6 +39,7 @@ mod replays;
 mod requests;
 mod sessions;
 mod settings;
+mod stalled;
 pub mod stats;
 mod stream;
 mod subscriptions;

@@ -1,4 +1,4 @@
-//! The loop: wait, dispatch, timers, inbox, flush.
+//! The loop: wait, dispatch, timers, inbox, flush, requests.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,6 +28,7 @@ use crate::shard::pools::Pools;
 use crate::shard::proxies::Proxies;
 use crate::shard::sessions::SessionIds;
 use crate::shard::settings::Settings;
+use crate::shard::stalled::Stalled;
 use crate::shard::stats::{Histograms, ShardStats};
 use crate::shard::timers::Wheel;
 
@@ -90,6 +91,7 @@ pub struct Shard<D, H> {
     pub(super) proxies: Proxies,
     pub(super) losses: Losses,
     pub(super) walks: Walks,
+    pub(super) stalled: Stalled,
     /// Counts turns, and wraps.
     pub(super) turn: u16,
     waker: Waker,
@@ -137,6 +139,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             proxies: Proxies::default(),
             losses: Losses::default(),
             walks: Walks::default(),
+            stalled: Stalled::default(),
             turn: 0,
             completions: Completions::new(),
             expired: Vec::new(),
@@ -174,8 +177,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.drain_inbox(start);
         self.promote_waiting(start);
         self.catch_up();
-        self.keep_within_budget(start);
         self.flush(start);
+        self.queue_deferred(start);
+        // Only now every backlog is as far as the events that were taken from the inbox.
+        self.answer_requests(start);
+        self.advance_drain(start);
+        self.keep_within_budget(start);
         self.arena.shrink_if_empty();
         self.pools.trim(start);
         self.count_turn(start);

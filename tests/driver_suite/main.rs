@@ -11,6 +11,7 @@ mod receives;
 mod refusals;
 mod sends;
 mod simulation;
+mod submitting;
 mod waits;
 mod world;
 

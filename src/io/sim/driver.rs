@@ -70,7 +70,7 @@ impl SimDriver {
         assert_eq!(self.links.len(), self.operations.table.open_count() as usize);
     }
 
-    fn submit(&mut self) {
+    fn begin_staged(&mut self) {
         while let Some((kind, socket)) = self.operations.begin_next() {
             match kind {
                 Kind::Shutdown => self.shut_down(socket),
@@ -205,7 +205,7 @@ impl SimDriver {
 impl Driver for SimDriver {
     fn push(&mut self, token: Token, op: Op) -> Result<(), Op> {
         if self.operations.is_full() {
-            self.submit();
+            self.begin_staged();
         }
         let refused = {
             let net = &mut *self.net.borrow_mut();
@@ -218,6 +218,10 @@ impl Driver for SimDriver {
         self.operations.stage_cancel(token);
     }
 
+    fn submit(&mut self) {
+        self.begin_staged();
+    }
+
     /// Returns without anything also when something arrives at a client, which may act then;
     /// and when neither an arrival nor a deadline is to come, as nobody could end the wait.
     fn submit_and_wait(
@@ -226,7 +230,7 @@ impl Driver for SimDriver {
         completions: &mut Completions,
     ) -> io::Result<()> {
         self.operations.stats.enters += 1;
-        self.submit();
+        self.begin_staged();
         self.advance();
         let woken = self.woken.swap(false, Ordering::AcqRel);
         if !self.operations.has_done() && !woken && self.pass_time(deadline) {

@@ -157,8 +157,7 @@ impl UringDriver {
     /// Room in the submission queue for one more, by submitting what is staged if need be.
     fn has_room(&mut self) -> bool {
         if self.ring.submission().is_full() {
-            // Whatever the answer, only room counts; the next wait sees the error again.
-            let _ = self.enter(0, None);
+            self.submit();
         }
         !self.ring.submission().is_full()
     }
@@ -357,6 +356,11 @@ impl Driver for UringDriver {
         if !self.try_cancel(token) {
             self.cancels.push(token);
         }
+    }
+
+    fn submit(&mut self) {
+        // Whatever the answer: what is left is submitted by the next wait, which sees the error too.
+        let _ = self.enter(0, None);
     }
 
     fn submit_and_wait(
