@@ -9,11 +9,13 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::fanout::{Criticals, Settings};
+use crate::encodings::Encodings;
+use crate::fanout::{Flow, Settings};
 use crate::filters::{Filters, Kind};
+use crate::priority::Priority;
 use crate::target::Target;
 use crate::template::Template;
-use crate::{filtered, report, slow, stalled, storm};
+use crate::{churn, filtered, idle, report, slow, stalled, storm};
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
 #[derive(Debug, Parser)]
@@ -38,6 +40,26 @@ pub enum Command {
     /// no event waits for another: two that go out together cost less. The exit codes are as
     /// for `fanout`.
     Filtered(FilteredArgs),
+    /// Open connections, hold them for a while without any event, and see what they cost in memory:
+    /// the server's in user space, and the kernel's.
+    ///
+    /// Pings are answered. Kernel memory is that of the whole machine, both ends of each connection
+    /// included, so nothing else should happen on it. The exit codes are as for `fanout`.
+    Idle(IdleArgs),
+    /// Let connections come and go at a steady rate, while others stay and events flow.
+    ///
+    /// Told are how many are let in in a second and how long that takes each, from the moment it was
+    /// due: connecting, handshake, `welcome`, `subscribed`. Those that stay get every event. The exit
+    /// codes are as for `fanout`; 1 also when one is not let in.
+    Churn(ChurnArgs),
+    /// Publish events of all four priorities at their rates, to connections in both encodings of which
+    /// some share filters, and tell the latencies of each priority.
+    ///
+    /// Low events go out at --rate; each priority has a publisher of its own, for as long as there are low
+    /// events. Low, normal and high ones may be dropped, if the server tells so; every event is accounted
+    /// for at every connection. To saturate the server, take a --rate above what it delivers. The
+    /// exit codes are as for `fanout`.
+    Mixed(MixedArgs),
     /// Publish critical events among a flood of low ones, and compare their latencies.
     ///
     /// Each kind has a publisher of its own. Low events may be dropped, if the server tells so;
@@ -90,26 +112,11 @@ pub struct ResultArgs {
     pub label: Option<String>,
 }
 
-/// What the scenarios with many connections have in common.
+/// How connections are opened.
 #[derive(Args, Debug)]
-pub struct CrowdArgs {
-    /// The stream endpoint.
-    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
-    pub url: String,
-    /// The control endpoint, to publish to.
-    #[arg(long, default_value = "http://127.0.0.1:9090")]
-    pub control: String,
+pub struct ConnectingArgs {
     #[arg(long, default_value_t = 1_000)]
     pub connections: u32,
-    /// Events to publish; 0 only opens connections.
-    #[arg(long, default_value_t = 10)]
-    pub events: u32,
-    /// Events per second, whatever the server does.
-    #[arg(long, default_value_t = 10.0)]
-    pub rate: f64,
-    /// Size of each event's JSON, at least.
-    #[arg(long, default_value_t = 512)]
-    pub event_bytes: usize,
     /// Local addresses to connect from, comma-separated; otherwise the kernel chooses, and
     /// 127.0.0.2 and on serve for more connections than it has ports.
     #[arg(long, value_delimiter = ',')]
@@ -126,12 +133,41 @@ pub struct CrowdArgs {
     /// Seconds from connecting to subscribed.
     #[arg(long, default_value_t = 20)]
     pub handshake_timeout: u64,
-    /// Seconds without any delivery after which the rest counts as missing.
-    #[arg(long, default_value_t = 5)]
-    pub quiet: u64,
+    /// Seconds from all connected until memory is looked at, and the first event.
+    #[arg(long, default_value_t = 0)]
+    pub settle: u64,
     /// The server's process, to measure CPU time and memory.
     #[arg(long)]
     pub server_pid: Option<u32>,
+}
+
+/// What the scenarios with many connections have in common.
+#[derive(Args, Debug)]
+pub struct CrowdArgs {
+    /// The stream endpoint.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    pub url: String,
+    /// The control endpoint, to publish to.
+    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    pub control: String,
+    #[command(flatten)]
+    pub connecting: ConnectingArgs,
+    /// Events to publish; 0 only opens connections.
+    #[arg(long, default_value_t = 10)]
+    pub events: u32,
+    /// Events per second, whatever the server does.
+    #[arg(long, default_value_t = 10.0)]
+    pub rate: f64,
+    /// Size of each event's JSON, at least.
+    #[arg(long, default_value_t = 512)]
+    pub event_bytes: usize,
+    /// Seconds of events, from the first, that are checked, but whose latencies and CPU time do not
+    /// count.
+    #[arg(long, default_value_t = 0)]
+    pub warm_up: u64,
+    /// Seconds without any delivery after which the rest counts as missing.
+    #[arg(long, default_value_t = 5)]
+    pub quiet: u64,
     #[command(flatten)]
     pub result: ResultArgs,
 }
@@ -159,13 +195,27 @@ impl From<ReportArgs> for report::Settings {
     }
 }
 
+/// What connections ask for.
+#[derive(Args, Debug)]
+pub struct SubscribingArgs {
+    /// Of connections: `json` without naming the protocol, so that nothing is dropped; `msgpack`; or
+    /// `both` by turns.
+    #[arg(long, default_value = "json")]
+    pub encoding: Encodings,
+    /// Of each connection; no event matches any but the first.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub subscriptions: u32,
+}
+
 #[derive(Args, Debug)]
 pub struct FanoutArgs {
     #[command(flatten)]
     pub crowd: CrowdArgs,
+    #[command(flatten)]
+    pub subscribing: SubscribingArgs,
     /// The server is not Alarmcast: how it is subscribed at and published to, in TOML. See
     /// loadtest/README.md.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "expect_drain"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "expect_drain", "encoding", "subscriptions"])]
     pub server: Option<PathBuf>,
     /// Filters of every subscription, as JSON; the load events (`system_event`) should match.
     #[arg(long, default_value = "{}", value_parser = filters)]
@@ -176,6 +226,68 @@ pub struct FanoutArgs {
     /// Seconds to wait for that.
     #[arg(long, default_value_t = 60)]
     pub drain_timeout: u64,
+}
+
+#[derive(Args, Debug)]
+pub struct IdleArgs {
+    /// The stream endpoint.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    pub url: String,
+    /// The control endpoint, to ask for the server's version.
+    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    pub control: String,
+    #[command(flatten)]
+    pub connecting: ConnectingArgs,
+    #[command(flatten)]
+    pub subscribing: SubscribingArgs,
+    /// Seconds for which all are held.
+    #[arg(long, default_value_t = 10)]
+    pub hold: u64,
+    #[command(flatten)]
+    pub result: ResultArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ChurnArgs {
+    /// Of those that stay, and the events.
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Connections that come in a second, for as long as there are events, whatever the server does.
+    #[arg(long, default_value_t = 100.0)]
+    pub visits: f64,
+    /// Milliseconds that each of them stays.
+    #[arg(long, default_value_t = 1_000)]
+    pub stay: u64,
+}
+
+#[derive(Args, Debug)]
+pub struct MixedArgs {
+    /// --rate and --events are of low events.
+    #[command(flatten)]
+    pub crowd: CrowdArgs,
+    /// Normal events per second; 0: none.
+    #[arg(long, default_value_t = 5.0)]
+    pub normal_rate: f64,
+    /// High events per second; 0: none.
+    #[arg(long, default_value_t = 5.0)]
+    pub high_rate: f64,
+    /// Critical events per second; 0: none.
+    #[arg(long, default_value_t = 5.0)]
+    pub critical_rate: f64,
+    /// Of connections: `json`, `msgpack`, or `both` by turns.
+    #[arg(long, default_value = "both")]
+    pub encoding: Encodings,
+    /// Of each connection; no event matches any but the first.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub subscriptions: u32,
+    /// Of a hundred connections, so many share a filter; each of the others has its own. All match
+    /// every event.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub sharing: u32,
+    /// SO_RCVBUF of every connection; the kernel makes twice as much of it. What it took for a
+    /// client that is behind nothing can overtake: a small one keeps what waits at the server.
+    #[arg(long, default_value_t = 4_096)]
+    pub receive_buffer: usize,
 }
 
 #[derive(Args, Debug)]
@@ -299,7 +411,7 @@ impl StalledArgs {
     /// # Errors
     /// When they make no sense.
     pub fn settings(self, program: PathBuf) -> Result<stalled::Settings, Error> {
-        let Some(server_pid) = self.crowd.server_pid else {
+        let Some(server_pid) = self.crowd.connecting.server_pid else {
             return Err(Error::Usage("--server-pid is needed: memory is measured".to_owned()));
         };
         Ok(stalled::Settings {
@@ -428,12 +540,12 @@ impl FromStr for Processes {
     }
 }
 
-impl CrowdArgs {
-    fn settings(self, program: PathBuf) -> Result<Settings, Error> {
-        check_rate("--rate", self.rate)?;
-        Ok(Settings {
-            target: Target::parse(&self.url)?,
-            control: Some(self.control),
+impl ConnectingArgs {
+    /// A run that publishes nothing.
+    fn settings(self, target: Target, program: PathBuf) -> Settings {
+        Settings {
+            target,
+            control: None,
             connections: self.connections,
             processes: match self.processes {
                 Processes::Auto => None,
@@ -442,18 +554,37 @@ impl CrowdArgs {
             window: self.window.max(1),
             attempts: self.attempts.max(1),
             handshake_timeout: Duration::from_secs(self.handshake_timeout),
-            events: self.events,
-            rate: self.rate,
-            event_bytes: self.event_bytes,
+            events: 0,
+            rate: 1.0,
+            event_bytes: 0,
             filters: Filters::Same(json!({})),
             template: None,
-            criticals: None,
+            encodings: Encodings::Json,
+            subscriptions: 1,
+            settle: Duration::from_secs(self.settle),
+            warm_up: Duration::ZERO,
+            others: Vec::new(),
             receive_buffer: None,
             source_addresses: self.source_addresses,
-            quiet: Duration::from_secs(self.quiet),
+            quiet: Duration::ZERO,
             drain: None,
             server_pid: self.server_pid,
             program,
+        }
+    }
+}
+
+impl CrowdArgs {
+    fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        check_rate("--rate", self.rate)?;
+        Ok(Settings {
+            control: Some(self.control),
+            events: self.events,
+            rate: self.rate,
+            event_bytes: self.event_bytes,
+            warm_up: Duration::from_secs(self.warm_up),
+            quiet: Duration::from_secs(self.quiet),
+            ..self.connecting.settings(Target::parse(&self.url)?, program)
         })
     }
 }
@@ -472,7 +603,77 @@ impl FanoutArgs {
         Ok(Settings {
             filters: Filters::Same(self.filters),
             template,
+            encodings: self.subscribing.encoding,
+            subscriptions: self.subscribing.subscriptions,
             drain: self.expect_drain.then_some(Duration::from_secs(self.drain_timeout)),
+            ..settings
+        })
+    }
+}
+
+impl IdleArgs {
+    /// As [`FanoutArgs::settings`].
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<idle::Settings, Error> {
+        let connecting = self.connecting.settings(Target::parse(&self.url)?, program);
+        Ok(idle::Settings {
+            fanout: Settings {
+                encodings: self.subscribing.encoding,
+                subscriptions: self.subscribing.subscriptions,
+                ..connecting
+            },
+            hold: Duration::from_secs(self.hold),
+        })
+    }
+}
+
+impl ChurnArgs {
+    /// As [`FanoutArgs::settings`].
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<churn::Settings, Error> {
+        check_rate("--visits", self.visits)?;
+        Ok(churn::Settings {
+            fanout: self.crowd.settings(program)?,
+            visits_per_second: self.visits,
+            stay: Duration::from_millis(self.stay),
+        })
+    }
+}
+
+impl MixedArgs {
+    /// As [`FanoutArgs::settings`].
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
+        let settings = self.crowd.settings(program)?;
+        let seconds = f64::from(settings.events) / settings.rate;
+        let mut others = Vec::new();
+        for (priority, flag, rate) in [
+            (Priority::Critical, "--critical-rate", self.critical_rate),
+            (Priority::High, "--high-rate", self.high_rate),
+            (Priority::Normal, "--normal-rate", self.normal_rate),
+        ] {
+            if rate != 0.0 {
+                check_rate(flag, rate)?;
+                others.push(Flow { priority, events: (rate * seconds).ceil() as u32, rate });
+            }
+        }
+        if others.is_empty() {
+            let why =
+                "one of --normal-rate, --high-rate and --critical-rate is above 0; see fanout";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        Ok(Settings {
+            filters: Filters::Mixed { sharing_percent: self.sharing },
+            encodings: self.encoding,
+            subscriptions: self.subscriptions,
+            others,
+            receive_buffer: Some(self.receive_buffer),
             ..settings
         })
     }
@@ -504,9 +705,10 @@ impl PrioritiesArgs {
     /// When they make no sense.
     pub fn settings(self, program: PathBuf) -> Result<Settings, Error> {
         check_rate("--critical-rate", self.critical_rate)?;
-        let criticals = Criticals { events: self.criticals, rate: self.critical_rate };
+        let (events, rate) = (self.criticals, self.critical_rate);
+        let others = vec![Flow { priority: Priority::Critical, events, rate }];
         let receive_buffer = Some(self.receive_buffer);
-        Ok(Settings { criticals: Some(criticals), receive_buffer, ..self.crowd.settings(program)? })
+        Ok(Settings { others, receive_buffer, ..self.crowd.settings(program)? })
     }
 }
 

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use crate::encodings::Encodings;
 use crate::events::EventCache;
-use crate::filters::Filters;
+use crate::filters::{Filters, never};
+use crate::priority::{ByPriority, Priority};
 use crate::sequence::{Arrival, Sequence};
 use crate::slow::heard::{Counts, Heard};
 use crate::tally::Ledger;
@@ -11,8 +13,10 @@ use crate::target::Target;
 use crate::template::Subscribe;
 use crate::wire::frame::{self, FrameError, Kind, Step};
 use crate::wire::mark;
-use crate::wire::message::{EventFacts, Message, MessageError};
-use crate::wire::upgrade::{Answer, JSON_SUBPROTOCOL, Upgrade, UpgradeError};
+use crate::wire::message::{Encoding, EventFacts, Message, MessageError};
+use crate::wire::upgrade::{
+    Answer, JSON_SUBPROTOCOL, MESSAGEPACK_SUBPROTOCOL, Upgrade, UpgradeError,
+};
 
 /// A subscriber's state between two reads.
 #[derive(Debug)]
@@ -35,6 +39,11 @@ pub struct Shared {
     pub filters: Filters,
     /// Connections ask for the protocol by name, and are told what they miss.
     pub hears_losses: bool,
+    pub encodings: Encodings,
+    /// Of each connection; 1 at least.
+    pub subscriptions: u32,
+    /// Events of each priority, from the first, whose latencies do not count.
+    pub warm_up: ByPriority<u32>,
     /// Of a server that is not Alarmcast.
     pub subscribe: Option<Subscribe>,
     pub events: EventCache,
@@ -47,7 +56,10 @@ enum Phase {
     Upgrading(Upgrade),
     /// Upgraded; the welcome is due.
     Greeting,
-    Subscribing,
+    /// So many confirmations are due.
+    Subscribing {
+        left: u32,
+    },
     Live,
     /// A close frame came or went; what follows does not count.
     Closing,
@@ -96,7 +108,10 @@ pub enum Fault {
 impl Connection {
     /// Starts the upgrade; its request goes to `output`.
     pub fn start(target: &Target, number: u32, shared: &Shared, output: &mut Vec<u8>) -> Self {
-        let subprotocol = shared.hears_losses.then_some(JSON_SUBPROTOCOL);
+        let subprotocol = match shared.encodings.of(number) {
+            Encoding::Json => shared.hears_losses.then_some(JSON_SUBPROTOCOL),
+            Encoding::MessagePack => Some(MESSAGEPACK_SUBPROTOCOL),
+        };
         let (upgrade, request) = Upgrade::start(&target.host, &target.path, subprotocol);
         output.extend_from_slice(&request);
         Self {
@@ -202,6 +217,7 @@ impl Connection {
             Kind::Close => self.handle_close(payload, output),
             _ if self.is_closing() => Ok(()),
             Kind::Ping => {
+                shared.ledger.pings += 1;
                 frame::write(Kind::Pong, payload, output);
                 Ok(())
             }
@@ -211,7 +227,10 @@ impl Connection {
                 Ok(())
             }
             Kind::Text | Kind::Binary => {
-                let message = shared.events.read(payload, self.last_seq.unwrap_or(0))?;
+                let encoding =
+                    if kind == Kind::Text { Encoding::Json } else { Encoding::MessagePack };
+                let last_seq = self.last_seq.unwrap_or(0);
+                let message = shared.events.read_as(encoding, payload, last_seq)?;
                 self.handle_message(message, now_ns, shared, output)
             }
         }
@@ -226,14 +245,17 @@ impl Connection {
         if let Some(text) = text {
             frame::write(Kind::Text, text.as_bytes(), output);
         }
-        self.phase = if confirmed_by.is_some() { Phase::Subscribing } else { Phase::Live };
+        self.phase = match confirmed_by {
+            Some(_) => Phase::Subscribing { left: 1 },
+            None => Phase::Live,
+        };
     }
 
     /// Of a server that a template describes: whatever has marks in it is a delivery.
     fn handle_foreign_message(&mut self, payload: &[u8], now_ns: u64, shared: &mut Shared) {
         let mut is_known = false;
         let confirmed_by = shared.subscribe.as_ref().and_then(|how| how.confirmed_by.as_ref());
-        if matches!(self.phase, Phase::Subscribing)
+        if matches!(self.phase, Phase::Subscribing { .. })
             && confirmed_by.is_some_and(|text| mark::is_in(payload, text))
         {
             self.phase = Phase::Live;
@@ -249,7 +271,7 @@ impl Connection {
 
     fn handle_close(&mut self, payload: &[u8], output: &mut Vec<u8>) -> Result<(), Fault> {
         let code = payload.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
-        if matches!(self.phase, Phase::Greeting | Phase::Subscribing) {
+        if matches!(self.phase, Phase::Greeting | Phase::Subscribing { .. }) {
             return Err(Fault::ClosedEarly(code));
         }
         if self.ending.close_code.is_some() {
@@ -273,16 +295,17 @@ impl Connection {
     ) -> Result<(), Fault> {
         match (&self.phase, message) {
             (Phase::Greeting, Message::Welcome { .. }) => {
-                let subscribe = json!({
-                    "type": "subscribe", "subscription_id": "load",
-                    "filters": shared.filters.of(self.number),
-                });
-                frame::write(Kind::Text, subscribe.to_string().as_bytes(), output);
-                self.phase = Phase::Subscribing;
+                self.subscribe(shared, output);
+                self.phase = Phase::Subscribing { left: shared.subscriptions };
             }
             (Phase::Greeting, _) => return Err(Fault::NoWelcome),
-            (Phase::Subscribing, Message::Subscribed) => self.phase = Phase::Live,
-            (Phase::Subscribing, Message::Error { code, message }) => {
+            (Phase::Subscribing { left: 2.. }, Message::Subscribed) => {
+                if let Phase::Subscribing { left } = &mut self.phase {
+                    *left -= 1;
+                }
+            }
+            (Phase::Subscribing { .. }, Message::Subscribed) => self.phase = Phase::Live,
+            (Phase::Subscribing { .. }, Message::Error { code, message }) => {
                 return Err(Fault::NotSubscribed(format!("{code}: {message}")));
             }
             (_, Message::Event(facts)) => self.handle_event(facts, now_ns, shared),
@@ -297,6 +320,24 @@ impl Connection {
             _ => shared.ledger.other_messages += 1,
         }
         Ok(())
+    }
+
+    /// Once to what the run is about, and perhaps to what no event matches.
+    fn subscribe(&self, shared: &Shared, output: &mut Vec<u8>) {
+        for index in 0..shared.subscriptions {
+            let (id, filters) = match index {
+                0 => ("load".to_owned(), shared.filters.of(self.number)),
+                _ => (format!("load-{index}"), never(self.number, index)),
+            };
+            let message = json!({"type": "subscribe", "subscription_id": id, "filters": filters});
+            match shared.encodings.of(self.number) {
+                Encoding::Json => frame::write(Kind::Text, message.to_string().as_bytes(), output),
+                Encoding::MessagePack => match rmp_serde::to_vec_named(&message) {
+                    Ok(packed) => frame::write(Kind::Binary, &packed, output),
+                    Err(error) => unreachable!("every value has a form: {error}"),
+                },
+            }
+        }
     }
 
     fn handle_event(&mut self, facts: EventFacts, now_ns: u64, shared: &mut Shared) {
@@ -325,7 +366,12 @@ impl Connection {
             Arrival::Late => ledger.out_of_order += 1,
             Arrival::InOrder | Arrival::AfterHole => {}
         }
-        ledger.note_delivery(now_ns.saturating_sub(mark.due_ns));
+        let priority = facts.priority.unwrap_or(Priority::Low);
+        if mark.index < shared.warm_up[priority] {
+            ledger.deliveries += 1;
+        } else {
+            ledger.note_delivery(now_ns.saturating_sub(mark.due_ns));
+        }
     }
 
     /// Where events may overtake each other, and be lost: seq rises within a priority only.
@@ -343,8 +389,12 @@ impl Connection {
         let out_of_order = counts.out_of_order;
         counts.event(seq, priority, 0..0);
         ledger.out_of_order += counts.out_of_order - out_of_order;
-        ledger.note_delivery(now_ns.saturating_sub(mark.due_ns));
-        ledger.note_in_lane(priority, &mark, now_ns);
+        if mark.index < shared.warm_up[priority] {
+            ledger.deliveries += 1;
+        } else {
+            ledger.note_delivery(now_ns.saturating_sub(mark.due_ns));
+            ledger.note_in_lane(priority, &mark, now_ns);
+        }
     }
 }
 
@@ -359,6 +409,9 @@ mod tests {
             run: 1,
             filters: Filters::Same(json!({})),
             hears_losses: false,
+            encodings: Encodings::Json,
+            subscriptions: 1,
+            warm_up: ByPriority::default(),
             subscribe: None,
             events: EventCache::default(),
             ledger: Ledger::default(),
@@ -403,7 +456,9 @@ mod tests {
         let mut connection = Connection::start(&target(), 7, shared, &mut output);
         let mut input = answer_to(output);
         input.extend(text(r#"{"type":"welcome","seq":4}"#));
-        input.extend(text(r#"{"type":"subscribed"}"#));
+        for _ in 0..shared.subscriptions {
+            input.extend(text(r#"{"type":"subscribed"}"#));
+        }
         let mut partial = Vec::new();
         let mut output = Vec::new();
         for byte in input {
@@ -485,6 +540,35 @@ mod tests {
                 .expect("nothing is wrong with it");
             assert_eq!(connection.is_live(), is_live, "{message}");
         }
+    }
+
+    #[test]
+    fn it_is_live_when_each_subscription_is_confirmed() {
+        let mut shared = Shared { subscriptions: 2, ..shared() };
+        let mut connection = live(&mut shared);
+        connection.phase = Phase::Greeting;
+        let mut output = Vec::new();
+        let mut hear = |message: &str, connection: &mut Connection| {
+            let taken = connection.handle_input(&text(message), 0, &mut shared, &mut output);
+            taken.expect("nothing is wrong with it");
+            connection.is_live()
+        };
+        assert!(!hear(r#"{"type":"welcome"}"#, &mut connection));
+        assert!(!hear(r#"{"type":"subscribed"}"#, &mut connection));
+        assert!(hear(r#"{"type":"subscribed"}"#, &mut connection));
+    }
+
+    #[test]
+    fn what_is_published_to_warm_up_is_counted_and_not_measured() {
+        let warm_up = ByPriority { low: 2, ..ByPriority::default() };
+        let mut shared = Shared { warm_up, ..shared() };
+        let mut connection = live(&mut shared);
+        let frames = [event(5, 1, 0), event(6, 1, 1), event(7, 1, 2)].concat();
+        connection
+            .handle_input(&frames, 1_000, &mut shared, &mut Vec::new())
+            .expect("nothing is wrong with it");
+        let tally = shared.ledger.tally();
+        assert_eq!((tally.deliveries, tally.latency().len(), connection.missing(3)), (3, 1, 0));
     }
 
     #[test]

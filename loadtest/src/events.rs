@@ -1,9 +1,10 @@
 //! Reads each event once for all connections: the server sends the same bytes to all of them,
 //! so that comparing is enough.
 
-use crate::wire::message::{self, EventFacts, Message, MessageError};
+use crate::wire::message::{self, Encoding, EventFacts, Message, MessageError};
 
-const SLOTS: usize = 1024;
+/// For both encodings.
+const SLOTS: usize = 2 * 1024;
 
 /// The last events by the seq of the event before them, as a connection meets them.
 #[derive(Debug)]
@@ -23,15 +24,29 @@ impl EventCache {
     /// # Errors
     /// As [`message::read`].
     pub fn read(&mut self, text: &[u8], last_seq: u64) -> Result<Message, MessageError> {
-        let slot = &mut self.slots[last_seq as usize % SLOTS];
+        self.read_as(Encoding::Json, text, last_seq)
+    }
+
+    /// The same in either encoding.
+    ///
+    /// # Errors
+    /// As [`message::read_as`].
+    pub fn read_as(
+        &mut self,
+        encoding: Encoding,
+        payload: &[u8],
+        last_seq: u64,
+    ) -> Result<Message, MessageError> {
+        let place = last_seq as usize * 2 + usize::from(encoding == Encoding::MessagePack);
+        let slot = &mut self.slots[place % SLOTS];
         if let Some((known, facts)) = slot
-            && **known == *text
+            && **known == *payload
         {
             return Ok(Message::Event(*facts));
         }
-        let message = message::read(text)?;
+        let message = message::read_as(encoding, payload)?;
         if let Message::Event(facts) = message {
-            *slot = Some((text.into(), facts));
+            *slot = Some((payload.into(), facts));
         }
         Ok(message)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::clock::now_ns;
+use crate::encodings::Encodings;
 use crate::filters::Filters;
 use crate::fleet::Fleet;
 use crate::link::{Plan, Progress};
@@ -19,7 +20,7 @@ use crate::priority::{ByPriority, Priority};
 use crate::publish::{self, Kind, Published, Way};
 use crate::series::Series;
 use crate::server_process::{Sample, sample};
-use crate::tally::{Tally, histogram_of};
+use crate::tally::{LaneTally, Tally, histogram_of};
 use crate::target::Target;
 use crate::template::Template;
 use crate::{Error, publish::publish};
@@ -50,8 +51,16 @@ pub struct Settings {
     pub filters: Filters,
     /// How the server is spoken to; absent: it is Alarmcast.
     pub template: Option<Template>,
-    /// Critical events meanwhile; connections are told what they miss then, and may miss low ones.
-    pub criticals: Option<Criticals>,
+    pub encodings: Encodings,
+    /// Of each connection; all but the first match nothing.
+    pub subscriptions: u32,
+    /// From all connected until events are published, or idle memory is looked at.
+    pub settle: Duration,
+    /// For so long events go out whose latencies and costs do not count.
+    pub warm_up: Duration,
+    /// Events of other priorities among the low ones; connections are told what they miss then,
+    /// and may miss low ones.
+    pub others: Vec<Flow>,
     /// SO_RCVBUF of every connection; absent: the kernel's choice.
     pub receive_buffer: Option<usize>,
     pub source_addresses: Vec<IpAddr>,
@@ -64,10 +73,12 @@ pub struct Settings {
     pub program: PathBuf,
 }
 
-/// Critical events, from a publisher of their own.
+/// Events of a priority, from a publisher of their own.
 #[derive(Clone, Copy, Debug)]
-pub struct Criticals {
+pub struct Flow {
+    pub priority: Priority,
     pub events: u32,
+    /// Events per second.
     pub rate: f64,
 }
 
@@ -79,33 +90,48 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Outcome, Er
     Run::start(settings, say)?.finish()
 }
 
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     settings: &'a Settings,
     say: &'a mut dyn FnMut(&str),
     said_ns: u64,
     fleet: Fleet,
     processes: usize,
-    run: u64,
+    pub(crate) run: u64,
     started_ns: u64,
-    samples: Vec<Sample>,
+    samples: Samples,
+}
+
+/// Of the server's process, where it is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Samples {
+    before: Option<Sample>,
+    /// With all connections, before publishing.
+    idle: Option<Sample>,
+    /// After warm-up, and what was delivered until then.
+    warm: Option<(Sample, u64)>,
+    /// After the last delivery.
+    after: Option<Sample>,
 }
 
 /// When things happened, and what came of publishing.
-struct Timeline {
+pub(crate) struct Timeline {
     connected: Progress,
     publish_ns: u64,
-    published: Published,
-    criticals: Published,
+    published: Vec<(Flow, Published)>,
     delivered: Progress,
     drain: Option<Drain>,
 }
 
 impl<'a> Run<'a> {
-    fn start(settings: &'a Settings, say: &'a mut dyn FnMut(&str)) -> Result<Self, Error> {
+    pub(crate) fn start(
+        settings: &'a Settings,
+        say: &'a mut dyn FnMut(&str),
+    ) -> Result<Self, Error> {
         let shares = shares(settings.connections, settings.processes, connections_per_process())?;
         let target = settings.target.addr.ip();
         let sources = sources(&shares, &settings.source_addresses, target)?;
-        let samples = settings.server_pid.map(sample).transpose()?.into_iter().collect();
+        let before = settings.server_pid.map(sample).transpose()?;
+        let samples = Samples { before, ..Samples::default() };
         let run = u64::from(fastrand::u32(..));
         let processes = shares.len();
         let window = settings.window.div_ceil(processes as u32).max(1);
@@ -123,7 +149,10 @@ impl<'a> Run<'a> {
             attempts: settings.attempts,
             handshake_timeout_ms: settings.handshake_timeout.as_millis() as u64,
             filters: settings.filters.clone(),
-            hears_losses: settings.criticals.is_some(),
+            hears_losses: !settings.others.is_empty(),
+            encodings: settings.encodings,
+            subscriptions: settings.subscriptions,
+            warm_up: settings.warm_up_events(),
             subscribe: settings.template.as_ref().map(|template| template.subscribe.clone()),
             receive_buffer: settings.receive_buffer,
             sources,
@@ -135,18 +164,48 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Result<Outcome, Error> {
         let connected = self.await_connections()?;
-        self.sample();
+        let timeline = self.publish(connected)?;
+        self.count_up(timeline)
+    }
+
+    /// Publishes everything, and waits until it has come; then perhaps for a drain.
+    pub(crate) fn publish(&mut self, connected: Progress) -> Result<Timeline, Error> {
         let publish_ns = now_ns();
-        let (published, criticals, delivered) = self.await_deliveries(connected)?;
-        self.sample();
+        let (published, delivered) = self.await_deliveries(connected)?;
+        self.samples.after = self.sample();
         let drain = self.await_drain()?;
-        let by_priority = ByPriority {
-            critical: u64::from(criticals.accepted),
-            low: u64::from(published.accepted),
-            ..ByPriority::default()
+        Ok(Timeline { connected, publish_ns, published, delivered, drain })
+    }
+
+    /// Holds all connections for so long, and publishes nothing.
+    pub(crate) fn hold(
+        &mut self,
+        connected: Progress,
+        duration: Duration,
+    ) -> Result<Timeline, Error> {
+        let publish_ns = now_ns();
+        let until_ns = publish_ns + duration.as_nanos() as u64;
+        let delivered = loop {
+            let progress = self.fleet.listen(LISTEN)?;
+            let left_ns = until_ns.saturating_sub(now_ns());
+            if left_ns == 0 {
+                break progress;
+            }
+            let open = progress.subscribed - progress.ended;
+            self.tell(|| format!("{open} open, {} s to go", left_ns / 1_000_000_000));
         };
-        let tally = self.fleet.finish(published.accepted, by_priority)?;
-        let timeline = Timeline { connected, publish_ns, published, criticals, delivered, drain };
+        self.samples.after = self.sample();
+        Ok(Timeline { connected, publish_ns, published: Vec::new(), delivered, drain: None })
+    }
+
+    /// Lets all connections go, and tells how it went.
+    pub(crate) fn count_up(self, timeline: Timeline) -> Result<Outcome, Error> {
+        let mut by_priority = ByPriority::default();
+        for (flow, published) in &timeline.published {
+            by_priority[flow.priority] = u64::from(published.accepted);
+        }
+        let low = u32::try_from(by_priority.low).unwrap_or(u32::MAX);
+        let tally = self.fleet.finish(low, by_priority)?;
         let times = Times {
             settings: self.settings,
             started_ns: self.started_ns,
@@ -156,11 +215,17 @@ impl<'a> Run<'a> {
         Ok(times.outcome(&timeline, &tally))
     }
 
-    fn await_connections(&mut self) -> Result<Progress, Error> {
+    /// Until all are subscribed or given up, and have settled.
+    pub(crate) fn await_connections(&mut self) -> Result<Progress, Error> {
         loop {
             let progress = self.fleet.listen(LISTEN)?;
             let settled = progress.subscribed + progress.failed;
             if settled >= u64::from(self.settings.connections) {
+                let progress = match self.settings.settle {
+                    Duration::ZERO => progress,
+                    settle => self.fleet.listen(settle)?,
+                };
+                self.samples.idle = self.sample();
                 return Ok(progress);
             }
             self.tell(|| format!("{} subscribed, {} failed", progress.subscribed, progress.failed));
@@ -171,43 +236,48 @@ impl<'a> Run<'a> {
     fn await_deliveries(
         &mut self,
         connected: Progress,
-    ) -> Result<(Published, Published, Progress), Error> {
-        let Some(publishers) = self.start_publishers()? else {
-            return Ok((Published::default(), Published::default(), connected));
-        };
-        let mut publishers = Some(publishers);
-        let mut published: Option<(Published, Published)> = None;
+    ) -> Result<(Vec<(Flow, Published)>, Progress), Error> {
+        let mut publishers = self.start_publishers()?;
+        if publishers.is_empty() {
+            return Ok((Vec::new(), connected));
+        }
+        let warm_ns = now_ns() + self.settings.warm_up.as_nanos() as u64;
+        let mut published = Vec::new();
         let mut last_change = (0, now_ns());
         loop {
             let progress = self.fleet.listen(LISTEN)?;
-            if let Some(publishers) = publishers.take_if(|publishers| publishers.are_finished()) {
-                published = Some(publishers.join()?);
-                last_change.1 = now_ns();
+            if now_ns() >= warm_ns && self.samples.warm.is_none() {
+                self.samples.warm = match self.settings.warm_up {
+                    Duration::ZERO => self.samples.idle.map(|sample| (sample, 0)),
+                    _ => self.sample().map(|sample| (sample, progress.deliveries)),
+                };
+            }
+            if publishers.iter().all(|(_, handle)| handle.is_finished()) {
+                for (flow, handle) in publishers.drain(..) {
+                    published.push((flow, join(handle)?));
+                    last_change.1 = now_ns();
+                }
             }
             if progress.deliveries != last_change.0 {
                 last_change = (progress.deliveries, now_ns());
             }
             self.tell(|| format!("{} deliveries", progress.deliveries));
-            let Some((low, criticals)) = &published else { continue };
-            let expected = expected(self.settings, low, criticals, progress.subscribed);
+            if published.is_empty() {
+                continue;
+            }
+            let expected = expected(self.settings, &published, progress.subscribed);
             let is_quiet = now_ns() > last_change.1 + self.settings.quiet.as_nanos() as u64;
             if progress.deliveries >= expected || is_quiet {
-                return Ok((low.clone(), criticals.clone(), progress));
+                return Ok((published, progress));
             }
         }
     }
 
-    fn start_publishers(&self) -> Result<Option<Publishers>, Error> {
+    /// One for each priority, each on a connection of its own, so that urgent events do not wait
+    /// for the others.
+    fn start_publishers(&self) -> Result<Vec<(Flow, JoinHandle<Published>)>, Error> {
         let settings = self.settings;
-        let Some(control) = &settings.control else { return Ok(None) };
-        if settings.events == 0 {
-            return Ok(None);
-        }
-        let kind = match &settings.filters {
-            Filters::Same(_) => Kind::Low,
-            classes => Kind::LowByClass { classes: classes.published_classes() },
-        };
-        let control = control.clone();
+        let Some(control) = settings.control.clone() else { return Ok(Vec::new()) };
         let way = match &settings.template {
             None => Way::Alarmcast { control },
             Some(Template { publish, .. }) => {
@@ -215,19 +285,25 @@ impl<'a> Run<'a> {
                 Way::Other { control, target, publish }
             }
         };
-        let low = publish::Plan {
-            way,
-            run: self.run,
-            events: settings.events,
-            rate: settings.rate,
-            event_bytes: settings.event_bytes,
-            kind,
+        let kind_of_low = match &settings.filters {
+            Filters::Same(_) => Kind::Low,
+            classes => Kind::LowByClass { classes: classes.published_classes() },
         };
-        let criticals = settings.criticals.map(|Criticals { events, rate }| {
-            start_publisher(publish::Plan { events, rate, kind: Kind::Critical, ..low.clone() })
+        let flows = settings.flows().filter(|flow| flow.events > 0).map(|flow| {
+            let plan = publish::Plan {
+                way: way.clone(),
+                run: self.run,
+                events: flow.events,
+                rate: flow.rate,
+                event_bytes: settings.event_bytes,
+                kind: match flow.priority {
+                    Priority::Low => kind_of_low,
+                    priority => Kind::Of(priority),
+                },
+            };
+            Ok((flow, start_publisher(plan)?))
         });
-        let criticals = criticals.transpose()?;
-        Ok(Some(Publishers { low: start_publisher(low)?, criticals }))
+        flows.collect()
     }
 
     /// Waits for the server to end every connection; how it did so is counted later.
@@ -255,9 +331,8 @@ impl<'a> Run<'a> {
     }
 
     /// A server that is gone is not measured; what it left undone is counted all the same.
-    fn sample(&mut self) {
-        let sampled = self.settings.server_pid.map(sample);
-        self.samples.extend(sampled.and_then(Result::ok));
+    fn sample(&self) -> Option<Sample> {
+        self.settings.server_pid.map(sample).and_then(Result::ok)
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
@@ -269,19 +344,21 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Each on a connection of its own, so that critical events do not wait for the others.
-struct Publishers {
-    low: JoinHandle<Published>,
-    criticals: Option<JoinHandle<Published>>,
-}
-
-impl Publishers {
-    fn are_finished(&self) -> bool {
-        self.low.is_finished() && self.criticals.as_ref().is_none_or(JoinHandle::is_finished)
+impl Settings {
+    /// The low events, and the others.
+    fn flows(&self) -> impl Iterator<Item = Flow> {
+        let low = Flow { priority: Priority::Low, events: self.events, rate: self.rate };
+        std::iter::once(low).chain(self.others.iter().copied())
     }
 
-    fn join(self) -> Result<(Published, Published), Error> {
-        Ok((join(self.low)?, self.criticals.map(join).transpose()?.unwrap_or_default()))
+    /// By priority, how many events go out before it is over; low ones of each class.
+    fn warm_up_events(&self) -> ByPriority<u32> {
+        let mut events = ByPriority::default();
+        for flow in self.flows() {
+            events[flow.priority] = (self.warm_up.as_secs_f64() * flow.rate).ceil() as u32;
+        }
+        events.low = events.low.div_ceil(self.filters.published_classes());
+        events
     }
 }
 
@@ -296,12 +373,16 @@ fn join(handle: JoinHandle<Published>) -> Result<Published, Error> {
 }
 
 /// Events that should come or be told as lost, over all connections.
-fn expected(settings: &Settings, low: &Published, criticals: &Published, subscribed: u64) -> u64 {
-    let (asked, criticals) = (settings.connections, u64::from(criticals.accepted));
+fn expected(settings: &Settings, published: &[(Flow, Published)], subscribed: u64) -> u64 {
+    let accepted = published.iter().map(|(_, published)| published.accepted);
     match settings.filters {
-        Filters::Same(_) => (u64::from(low.accepted) + criticals) * subscribed,
+        Filters::Same(_) | Filters::Mixed { .. } => {
+            accepted.map(u64::from).sum::<u64>() * subscribed
+        }
         // Of connections that are missing it is not known which.
-        _ => settings.filters.due_to_all(asked, low.accepted),
+        Filters::Classes { .. } => {
+            settings.filters.due_to_all(settings.connections, accepted.sum())
+        }
     }
 }
 
@@ -310,8 +391,7 @@ struct Times<'a> {
     settings: &'a Settings,
     started_ns: u64,
     processes: usize,
-    /// Before connecting, before publishing, after the last delivery.
-    samples: &'a [Sample],
+    samples: &'a Samples,
 }
 
 impl Times<'_> {
@@ -320,7 +400,7 @@ impl Times<'_> {
             ok: true,
             complaints: Vec::new(),
             connections: self.connections(timeline, tally),
-            publishing: self.publishing(&timeline.published),
+            publishing: self.publishing_of(Priority::Low, timeline),
             deliveries: self.deliveries(timeline, tally),
             priorities: self.priorities(timeline, tally),
             latency_us: latency(&tally.latency()),
@@ -349,14 +429,26 @@ impl Times<'_> {
             seconds,
             per_second: per(tally.subscribed, seconds),
             retries: tally.retries.clone(),
+            pings: tally.pings,
         }
     }
 
-    fn publishing(&self, published: &Published) -> Publishing {
-        let is_on = self.settings.control.is_some();
+    fn publishing_of(&self, priority: Priority, timeline: &Timeline) -> Publishing {
+        let mut flows = timeline.published.iter();
+        match flows.find(|(flow, _)| flow.priority == priority) {
+            Some((flow, published)) => self.publishing(flow, published),
+            None => Publishing {
+                rate: self.settings.rate,
+                event_bytes: self.settings.event_bytes,
+                ..Publishing::default()
+            },
+        }
+    }
+
+    fn publishing(&self, flow: &Flow, published: &Published) -> Publishing {
         Publishing {
-            events: if is_on { self.settings.events } else { 0 },
-            rate: self.settings.rate,
+            events: flow.events,
+            rate: flow.rate,
             event_bytes: self.settings.event_bytes,
             accepted: published.accepted,
             refused: published.refused.clone(),
@@ -372,12 +464,7 @@ impl Times<'_> {
         let seconds = seconds(timeline.publish_ns, timeline.delivered.delivered_ns);
         let client_cpu_us = timeline.delivered.cpu_us.saturating_sub(timeline.connected.cpu_us);
         Deliveries {
-            expected: expected(
-                self.settings,
-                &timeline.published,
-                &timeline.criticals,
-                tally.subscribed,
-            ),
+            expected: expected(self.settings, &timeline.published, tally.subscribed),
             delivered: tally.deliveries,
             missing: tally.missing,
             duplicates: tally.duplicates,
@@ -393,21 +480,21 @@ impl Times<'_> {
     }
 
     fn priorities(&self, timeline: &Timeline, tally: &Tally) -> Option<Priorities> {
-        let asked = self.settings.criticals?;
-        let Timeline { published, criticals, .. } = timeline;
-        let low = lane(published, Priority::Low, tally);
-        let critical = lane(criticals, Priority::Critical, tally);
-        let ratio = per_each(critical.due_us.p99 as f64, low.due_us.p99);
-        let criticals = Publishing {
-            events: asked.events,
-            rate: asked.rate,
-            ..self.publishing(&timeline.criticals)
-        };
-        Some(Priorities { critical, low, p99_ratio: ratio, publishing: criticals })
+        if self.settings.others.is_empty() {
+            return None;
+        }
+        let mut lanes = ByPriority::<Option<Lane>>::default();
+        for (flow, published) in &timeline.published {
+            let lane = lane(self.publishing(flow, published), &tally.lanes[flow.priority]);
+            lanes[flow.priority] = Some(lane);
+        }
+        let p99 = |priority| lanes[priority].as_ref().map_or(0, |lane: &Lane| lane.due_us.p99);
+        let p99_ratio = per_each(p99(Priority::Critical) as f64, p99(Priority::Low));
+        Some(Priorities { p99_ratio, lanes })
     }
 
     fn series(&self, tally: &Tally) -> Vec<Series> {
-        if self.settings.criticals.is_none() {
+        if self.settings.others.is_empty() {
             return vec![Series::new(Priority::Low.name(), tally.latency())];
         }
         let lanes = Priority::ALL.into_iter().flat_map(|priority| {
@@ -421,15 +508,21 @@ impl Times<'_> {
     }
 
     fn server(&self, tally: &Tally) -> Option<Server> {
-        let [before, idle, after] = self.samples else { return None };
-        let user_us = after.user_us.saturating_sub(idle.user_us) as f64;
-        let system_us = after.system_us.saturating_sub(idle.system_us) as f64;
+        let Samples { before: Some(before), idle: Some(idle), warm, after: Some(after) } =
+            *self.samples
+        else {
+            return None;
+        };
+        let (warm, warm_deliveries) = warm.unwrap_or((idle, 0));
+        let deliveries = tally.deliveries.saturating_sub(warm_deliveries);
+        let user_us = after.user_us.saturating_sub(warm.user_us) as f64;
+        let system_us = after.system_us.saturating_sub(warm.system_us) as f64;
         let connect_us = idle.cpu_us().saturating_sub(before.cpu_us()) as f64;
         let grown = idle.rss_bytes as f64 - before.rss_bytes as f64;
         Some(Server {
             cpu_seconds: (user_us + system_us) / 1e6,
-            cpu_us_per_delivery: per_each(user_us + system_us, tally.deliveries),
-            user_us_per_delivery: per_each(user_us, tally.deliveries),
+            cpu_us_per_delivery: per_each(user_us + system_us, deliveries),
+            user_us_per_delivery: per_each(user_us, deliveries),
             cpu_us_per_connect: per_each(connect_us, tally.subscribed),
             rss_bytes_before: before.rss_bytes,
             rss_bytes_idle: idle.rss_bytes,
@@ -440,19 +533,18 @@ impl Times<'_> {
     }
 }
 
-fn lane(published: &Published, priority: Priority, tally: &Tally) -> Lane {
-    let lane = &tally.lanes[priority];
+fn lane(publishing: Publishing, tally: &LaneTally) -> Lane {
     Lane {
-        accepted: published.accepted,
-        delivered: lane.delivered,
-        dropped: lane.dropped,
-        unaccounted: lane.unaccounted,
-        due_us: latency(&histogram_of(&lane.due_us)),
-        sent_us: latency(&histogram_of(&lane.sent_us)),
+        publishing,
+        delivered: tally.delivered,
+        dropped: tally.dropped,
+        unaccounted: tally.unaccounted,
+        due_us: latency(&histogram_of(&tally.due_us)),
+        sent_us: latency(&histogram_of(&tally.sent_us)),
     }
 }
 
-fn latency(latency: &Histogram<u64>) -> Latency {
+pub(crate) fn latency(latency: &Histogram<u64>) -> Latency {
     if latency.is_empty() {
         return Latency::default();
     }
@@ -502,21 +594,32 @@ fn complaints(outcome: &Outcome) -> Vec<String> {
     complaints
 }
 
+/// What is wrong beside low events that were not accepted: these were told of before.
 fn complaints_of_priorities(priorities: &Priorities) -> Vec<String> {
-    let Priorities { critical, low, publishing, .. } = priorities;
-    let counts = [
-        (
-            u64::from(publishing.events - publishing.accepted.min(publishing.events)),
-            "critical events were not accepted",
-        ),
-        (critical.dropped, "critical events were dropped"),
-        (critical.unaccounted, "critical events are not accounted for"),
-        (low.unaccounted, "low events are not accounted for"),
-    ];
-    let wrong = counts.into_iter().filter(|(count, _)| *count > 0);
-    let failure = publishing.failure.iter();
-    let failure = failure.map(|why| format!("publishing critical events broke off: {why}"));
-    failure.chain(wrong.map(|(count, what)| format!("{count} {what}"))).collect()
+    let lanes = Priority::ALL
+        .into_iter()
+        .filter_map(|priority| priorities.lanes[priority].as_ref().map(|lane| (priority, lane)));
+    lanes.flat_map(|(priority, lane)| complaints_of_lane(priority, lane)).collect()
+}
+
+fn complaints_of_lane(priority: Priority, lane: &Lane) -> Vec<String> {
+    let (name, publishing) = (priority.name(), &lane.publishing);
+    let mut complaints = Vec::new();
+    if priority != Priority::Low {
+        let failure = publishing.failure.iter();
+        complaints.extend(failure.map(|why| format!("publishing {name} events broke off: {why}")));
+        let missing = publishing.events.saturating_sub(publishing.accepted);
+        if missing > 0 {
+            complaints.push(format!("{missing} {name} events were not accepted"));
+        }
+    }
+    if priority == Priority::Critical && lane.dropped > 0 {
+        complaints.push(format!("{} critical events were dropped", lane.dropped));
+    }
+    if lane.unaccounted > 0 {
+        complaints.push(format!("{} {name} events are not accounted for", lane.unaccounted));
+    }
+    complaints
 }
 
 fn seconds(from_ns: u64, to_ns: u64) -> f64 {

@@ -12,6 +12,9 @@ pub enum Filters {
     /// Connection `n` is of class `n % classes`. Events are for all classes in turn, or for class
     /// zero: then every kind of filters has the same deliveries.
     Classes { classes: u32, kind: Kind, in_turn: bool },
+    /// Everybody is sent all events, which are for class zero; so many of a hundred connections
+    /// share a filter, and each of the others has its own.
+    Mixed { sharing_percent: u32 },
 }
 
 /// How many filters there are, where each event goes to one class of connections.
@@ -45,6 +48,12 @@ impl Filters {
         let class = self.class(number);
         match self {
             Self::Same(filters) => filters.clone(),
+            Self::Mixed { sharing_percent } if number % 100 < *sharing_percent => {
+                json!({"affected_resources": [resource(0)]})
+            }
+            Self::Mixed { .. } => {
+                json!({"affected_resources": [resource(0), format!("own-{number}")]})
+            }
             Self::Classes { kind: Kind::Distinct, .. } => {
                 json!({"affected_resources": [resource(class), format!("own-{number}")]})
             }
@@ -57,7 +66,7 @@ impl Filters {
 
     pub fn class(&self, number: u32) -> u32 {
         match self {
-            Self::Same(_) => 0,
+            Self::Same(_) | Self::Mixed { .. } => 0,
             Self::Classes { classes, .. } => number % classes,
         }
     }
@@ -73,7 +82,7 @@ impl Filters {
         match self {
             Self::Classes { kind: Kind::One, .. } => 1,
             Self::Classes { classes, in_turn: true, .. } => *classes,
-            Self::Same(_) | Self::Classes { .. } => 1,
+            Self::Same(_) | Self::Mixed { .. } | Self::Classes { .. } => 1,
         }
     }
 
@@ -87,6 +96,11 @@ impl Filters {
     pub fn due_to_all(&self, connections: u32, events: u32) -> u64 {
         (0..connections).map(|number| u64::from(self.due(number, events))).sum()
     }
+}
+
+/// Of a connection's further subscriptions, which no event matches.
+pub fn never(number: u32, subscription: u32) -> Value {
+    json!({"affected_resources": [format!("never-{number}-{subscription}")]})
 }
 
 /// What events of a class affect.
@@ -110,6 +124,14 @@ mod tests {
             let due = if number % 10 == 0 { 37 } else { 0 };
             assert_eq!(filters.clone().map(|filters| filters.due(number, 37)), [due; 3]);
         }
+    }
+
+    #[test]
+    fn some_share_a_filter_and_all_are_due_everything() {
+        let filters = Filters::Mixed { sharing_percent: 30 };
+        let count = (0..200).map(|number| filters.of(number).to_string()).collect::<BTreeSet<_>>();
+        assert_eq!(count.len(), 1 + 140);
+        assert_eq!(filters.due_to_all(200, 7), 1_400);
     }
 
     #[test]

@@ -9,8 +9,11 @@
 //!   it speaks [`link`] over its standard streams. [`fleet`] is the other end.
 //! - [`publish`]: an open-loop publisher.
 //! - [`template`]: how another server than Alarmcast is spoken to, where one is measured.
-//! - [`fanout`]: the scenario that puts these together, also with critical events among low ones;
+//! - [`fanout`]: the scenario that puts these together, also with events of all
+//!   priorities, in both encodings ([`encodings`]);
 //!   [`outcome`] and [`tables`] tell how it went, and [`results`] on disk; [`report`] draws them.
+//! - [`idle`]: connections that nothing happens to, and their memory ([`kernel_memory`]).
+//! - [`churn`]: some come and go at a steady rate while others stay.
 //! - [`filtered`]: fan-outs in turn, with one filter and with very many ([`filters`]).
 //! - [`storm`]: all are cut off and come back at once, while others go on receiving.
 //! - [`slow`]: a few subscribers, some of them slow, and an audit of what each was sent.
@@ -19,15 +22,19 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod churn;
 pub mod clock;
 pub mod connection;
 pub mod crowd;
+pub mod encodings;
 pub mod error;
 pub mod events;
 pub mod fanout;
 pub mod filtered;
 pub mod filters;
 pub mod fleet;
+pub mod idle;
+pub mod kernel_memory;
 pub mod link;
 pub mod outcome;
 pub mod partition;

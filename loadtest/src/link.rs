@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encodings::Encodings;
 use crate::filters::Filters;
 use crate::priority::ByPriority;
 use crate::tally::Tally;
@@ -40,6 +41,11 @@ pub struct Plan {
     pub filters: Filters,
     /// Ask for the protocol by name: the server may drop events then, and tells so.
     pub hears_losses: bool,
+    pub encodings: Encodings,
+    /// Of each connection; 1 at least.
+    pub subscriptions: u32,
+    /// Events of each priority, from the first, whose latencies do not count.
+    pub warm_up: ByPriority<u32>,
     /// How connections subscribe at a server that is not Alarmcast.
     pub subscribe: Option<Subscribe>,
     /// SO_RCVBUF; absent: the kernel's choice.

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use alarmcast_loadtest::args::{Cli, Command, ResultArgs};
 use alarmcast_loadtest::results::{self, About, Clock, ScenarioOutcome};
-use alarmcast_loadtest::{Error, fanout, filtered, report, slow, stalled, storm, worker};
+use alarmcast_loadtest::{
+    Error, churn, fanout, filtered, idle, report, slow, stalled, storm, worker,
+};
 use clap::Parser;
 
 /// The run could not be made.
@@ -23,6 +25,18 @@ fn try_main(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Fanout(args) => {
             let telling = Telling::new("fanout", &args.crowd.control, &args.crowd.result)?;
+            telling.conclude(&fanout::run(&args.settings(program)?, &mut say)?)
+        }
+        Command::Idle(args) => {
+            let telling = Telling::new("idle", &args.control, &args.result)?;
+            telling.conclude(&idle::run(&args.settings(program)?, &mut say)?)
+        }
+        Command::Churn(args) => {
+            let telling = Telling::new("churn", &args.crowd.control, &args.crowd.result)?;
+            telling.conclude(&churn::run(&args.settings(program)?, &mut say)?)
+        }
+        Command::Mixed(args) => {
+            let telling = Telling::new("mixed", &args.crowd.control, &args.crowd.result)?;
             telling.conclude(&fanout::run(&args.settings(program)?, &mut say)?)
         }
         Command::Filtered(args) => {

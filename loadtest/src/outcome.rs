@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::priority::ByPriority;
 use crate::series::Series;
 use crate::tally::Endings;
 
@@ -18,7 +19,7 @@ pub struct Outcome {
     pub deliveries: Deliveries,
     /// From the moment that an event was due to each delivery.
     pub latency_us: Latency,
-    /// Absent unless critical events were published meanwhile.
+    /// Absent unless events of other priorities were published among the low ones.
     #[serde(default)]
     pub priorities: Option<Priorities>,
     /// Absent unless the server's process is known.
@@ -47,6 +48,9 @@ pub struct Connections {
     pub per_second: f64,
     /// Attempts that were repeated, by reason.
     pub retries: BTreeMap<String, u64>,
+    /// From the server, all answered.
+    #[serde(default)]
+    pub pings: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,22 +104,19 @@ pub struct Latency {
     pub max: u64,
 }
 
-/// Critical events among low ones.
+/// Events of several priorities at the same time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Priorities {
-    pub critical: Lane,
-    pub low: Lane,
+    /// Of those that were published.
+    pub lanes: ByPriority<Option<Lane>>,
     /// The p99 of critical events to that of low ones, both from due.
     pub p99_ratio: f64,
-    /// Of the critical events.
-    pub publishing: Publishing,
 }
 
 /// One priority, over all connections.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lane {
-    /// Events, as published.
-    pub accepted: u32,
+    pub publishing: Publishing,
     pub delivered: u64,
     /// As the server told.
     pub dropped: u64,
@@ -129,7 +130,7 @@ pub struct Lane {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Server {
-    /// User and system time of the whole process while the events went out.
+    /// User and system time of the whole process while the events went out, warm-up aside.
     pub cpu_seconds: f64,
     pub cpu_us_per_delivery: f64,
     /// What of it was in user space. The kernel splits by sampling: a share, not a measurement.

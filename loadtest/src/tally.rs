@@ -30,6 +30,8 @@ pub struct Ledger {
     /// Events that somebody else published.
     pub foreign_events: u64,
     pub other_messages: u64,
+    /// All answered.
+    pub pings: u64,
     /// `error` messages to subscribed connections, by code.
     pub errors: BTreeMap<String, u64>,
     latency_us: Histogram<u64>,
@@ -78,6 +80,7 @@ pub struct Tally {
     pub seq_gaps: u64,
     pub foreign_events: u64,
     pub other_messages: u64,
+    pub pings: u64,
     /// `error` messages, by code.
     pub errors: BTreeMap<String, u64>,
     /// Attempts to connect that were repeated, by reason.
@@ -116,6 +119,7 @@ impl Default for Ledger {
             seq_gaps: 0,
             foreign_events: 0,
             other_messages: 0,
+            pings: 0,
             errors: BTreeMap::new(),
             latency_us: empty_histogram(),
             lanes: ByPriority::default(),
@@ -156,6 +160,7 @@ impl Ledger {
             seq_gaps: self.seq_gaps,
             foreign_events: self.foreign_events,
             other_messages: self.other_messages,
+            pings: self.pings,
             errors: self.errors.clone(),
             latency_us: recorded(&self.latency_us),
             lanes: ByPriority::from_fn(|priority| LaneTally {
@@ -205,6 +210,7 @@ impl Tally {
         self.seq_gaps += other.seq_gaps;
         self.foreign_events += other.foreign_events;
         self.other_messages += other.other_messages;
+        self.pings += other.pings;
         add_counts(&mut self.errors, &other.errors);
         add_counts(&mut self.retries, &other.retries);
         add_counts(&mut self.failures, &other.failures);

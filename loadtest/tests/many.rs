@@ -75,8 +75,8 @@ fn critical_events_among_low_ones_are_accounted_for_by_priority() {
     let (code, outcome): (_, Outcome) = run("priorities", &args(&server, others), |_| {});
     assert_eq!((code, &outcome.complaints[..]), (Some(0), &[][..]), "{outcome:#?}");
     let priorities = outcome.priorities.expect("there were two");
-    let (critical, low) = (&priorities.critical, &priorities.low);
-    assert_eq!((critical.accepted, low.accepted), (20, 3_000));
+    let (critical, low) = priorities.lanes.critical.zip(priorities.lanes.low).expect("both");
+    assert_eq!((critical.publishing.accepted, low.publishing.accepted), (20, 3_000));
     assert_eq!((critical.delivered, critical.dropped), (20 * CONNECTIONS, 0));
     assert_eq!(low.delivered + low.dropped, 3_000 * CONNECTIONS);
     end(server);

@@ -71,7 +71,8 @@ fn a_result_says_how_it_came_about_and_has_the_latencies_that_were_printed() {
     let (printed, _, series) = written(&server, "priorities", &path, &others);
     let names: Vec<_> = series.iter().map(|series| &*series.name).collect();
     assert_eq!(names, ["critical", "critical-from-request", "low", "low-from-request"]);
-    let critical = printed.priorities.expect("there were two").critical;
+    let critical =
+        printed.priorities.and_then(|priorities| priorities.lanes.critical).expect("one");
     assert_eq!(series[0].histogram.len(), critical.delivered);
     assert_eq!(series[0].histogram.value_at_quantile(0.5), critical.due_us.p50);
 

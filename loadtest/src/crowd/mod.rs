@@ -1,7 +1,7 @@
 //! Many subscribers on one thread: opened in a window, read as they become ready.
 
-mod dial;
-mod slot;
+pub mod dial;
+pub mod slot;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -71,6 +71,9 @@ impl Crowd {
                 run: plan.run,
                 filters: plan.filters.clone(),
                 hears_losses: plan.hears_losses,
+                encodings: plan.encodings,
+                subscriptions: plan.subscriptions,
+                warm_up: plan.warm_up,
                 subscribe: plan.subscribe.clone(),
                 events: EventCache::default(),
                 ledger: Ledger::default(),
@@ -297,7 +300,7 @@ impl Crowd {
     }
 }
 
-fn loss_reason(pumped: &Pumped, close_code: Option<u16>) -> String {
+pub fn loss_reason(pumped: &Pumped, close_code: Option<u16>) -> String {
     match (close_code, pumped) {
         (Some(code), _) => format!("subscribed, then closed with {code}"),
         (None, Pumped::Faulty(fault)) => fault.to_string(),

@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use super::{Due, Kind, Plan, Way};
 use crate::filters::resource;
+use crate::priority::Priority;
 use crate::wire::mark;
 use crate::wire::message::{DUE_KEY, INDEX_KEY, Mark, RUN_KEY, SENT_KEY};
+
+const INCIDENT: &str = "019ca8e1-9f40-7000-8000-0000000000aa";
 
 /// An event's JSON; Alarmcast's with its key of idempotency.
 pub fn event(plan: &Plan, due: Due, sent_ns: u64) -> String {
@@ -13,14 +16,16 @@ pub fn event(plan: &Plan, due: Due, sent_ns: u64) -> String {
         plan.event_bytes.saturating_sub(padded(plan, due, sent_ns, 0).to_string().len());
     let mut event = padded(plan, due, sent_ns, missing_bytes);
     if let Way::Alarmcast { .. } = plan.way {
-        let name = if plan.kind == Kind::Critical { "critical" } else { "load" };
+        let name = match plan.kind {
+            Kind::Of(priority) => priority.name(),
+            Kind::Low | Kind::LowByClass { .. } => "load",
+        };
         event["idempotency_key"] = format!("{name}-{}-{}", plan.run, due.index).into();
     }
     event.to_string()
 }
 
 fn padded(plan: &Plan, due: Due, sent_ns: u64, padding_bytes: usize) -> Value {
-    const INCIDENT: &str = "019ca8e1-9f40-7000-8000-0000000000aa";
     let text = format!("load event {} {}", due.index, "x".repeat(padding_bytes));
     let low = |index: u32| {
         json!({
@@ -35,14 +40,38 @@ fn padded(plan: &Plan, due: Due, sent_ns: u64, padding_bytes: usize) -> Value {
             event["context"] = json!({"affected_resources": [resource(due.index % classes)]});
             event
         }
-        // Fields that the server does not know, such as metadata here, are passed on.
-        Kind::Critical => json!({
+        Kind::Of(priority) => {
+            let mut event = of(priority, &text);
+            // Fields that the server does not know, such as metadata mostly, are passed on.
+            event["metadata"] = metadata(plan, due, sent_ns);
+            // An incident says itself what it affects.
+            let place = if priority == Priority::Critical { "incident" } else { "context" };
+            event[place]["affected_resources"] = json!([resource(0)]);
+            event
+        }
+    }
+}
+
+/// An event that has this priority by itself.
+fn of(priority: Priority, text: &str) -> Value {
+    match priority {
+        Priority::Critical => json!({
             "event_type": "incident_created",
             "incident": {
                 "id": INCIDENT, "severity": "P0", "source": "load", "title": "load",
                 "description": text,
             },
-            "metadata": metadata(plan, due, sent_ns),
+        }),
+        Priority::High => json!({
+            "event_type": "escalated", "incident_id": INCIDENT,
+            "from_severity": "P2", "to_severity": "P1", "reason": text,
+        }),
+        Priority::Normal => json!({
+            "event_type": "playbook_started", "incident_id": INCIDENT,
+            "playbook_id": "load", "playbook_name": text,
+        }),
+        Priority::Low => json!({
+            "event_type": "system_event", "category": "load", "message": text,
         }),
     }
 }

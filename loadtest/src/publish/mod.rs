@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock::now_ns;
+use crate::priority::Priority;
 use crate::tally::empty_histogram;
 use crate::target::Target;
 use crate::template::Publish;
@@ -44,8 +45,8 @@ pub enum Kind {
     Low,
     /// Low events for so many classes of connections in turn, numbered within each class.
     LowByClass { classes: u32 },
-    /// Incidents of severity P0.
-    Critical,
+    /// Events of that priority for everybody, and for class zero.
+    Of(Priority),
 }
 
 /// How publishing went.

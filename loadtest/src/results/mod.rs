@@ -50,6 +50,8 @@ macro_rules! outcome {
 }
 
 outcome!(crate::outcome::Outcome, crate::tables::table);
+outcome!(crate::churn::ChurnOutcome, crate::tables::churn::table);
+outcome!(crate::idle::IdleOutcome, crate::tables::idle::table);
 outcome!(crate::filtered::FilteredOutcome, crate::tables::filtered::table);
 outcome!(crate::slow::outcome::SlowOutcome, crate::tables::slow::table);
 outcome!(crate::stalled::StalledOutcome, crate::tables::stalled::table);

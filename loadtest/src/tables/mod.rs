@@ -1,6 +1,8 @@
 //! Outcomes as people read them.
 
+pub mod churn;
 pub mod filtered;
+pub mod idle;
 pub mod slow;
 pub mod stalled;
 pub mod storm;
@@ -9,24 +11,30 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
 use crate::outcome::{Outcome, Priorities, Server};
+use crate::priority::Priority;
 
 /// A table of the outcome, one value a line.
 pub fn table(outcome: &Outcome) -> String {
     let mut table = Table::default();
-    connections(outcome, &mut table);
-    publishing(outcome, &mut table);
-    deliveries(outcome, &mut table);
-    if let Some(measured) = &outcome.priorities {
-        priorities(measured, &mut table);
-    }
-    if let Some(measured) = &outcome.server {
-        server(measured, &mut table);
-    }
-    drain(outcome, &mut table);
-    table.counts("error", &outcome.errors);
-    table.counts("failure", &outcome.failures);
+    rows(outcome, &mut table);
     table.end(outcome.ok, &outcome.complaints, "nothing is missing");
     table.text
+}
+
+/// All but the last lines.
+fn rows(outcome: &Outcome, table: &mut Table) {
+    connections(outcome, table);
+    publishing(outcome, table);
+    deliveries(outcome, table);
+    if let Some(measured) = &outcome.priorities {
+        priorities(measured, table);
+    }
+    if let Some(measured) = &outcome.server {
+        server(measured, table);
+    }
+    drain(outcome, table);
+    table.counts("error", &outcome.errors);
+    table.counts("failure", &outcome.failures);
 }
 
 fn connections(outcome: &Outcome, table: &mut Table) {
@@ -112,12 +120,19 @@ fn deliveries(outcome: &Outcome, table: &mut Table) {
 }
 
 fn priorities(priorities: &Priorities, table: &mut Table) {
-    for (name, lane) in [("critical", &priorities.critical), ("low", &priorities.low)] {
+    for priority in Priority::ALL {
+        let Some(lane) = &priorities.lanes[priority] else { continue };
+        let publishing = &lane.publishing;
         table.row(
-            name,
+            priority.name(),
             format_args!(
-                "{} events: {} delivered, {} dropped, {} not accounted for",
-                lane.accepted, lane.delivered, lane.dropped, lane.unaccounted
+                "{} events at {}/s, {} waits: {} delivered, {} dropped, {} not accounted for",
+                publishing.accepted,
+                publishing.rate,
+                publishing.waits,
+                lane.delivered,
+                lane.dropped,
+                lane.unaccounted
             ),
         );
         for (from, latency) in [("  from due", &lane.due_us), ("  from request", &lane.sent_us)] {
@@ -133,8 +148,10 @@ fn priorities(priorities: &Priorities, table: &mut Table) {
             );
         }
     }
-    table.row("critical waits", priorities.publishing.waits);
-    table.row("p99", format_args!("{:.3} of that of low events", priorities.p99_ratio));
+    if priorities.p99_ratio > 0.0 {
+        let ratio = priorities.p99_ratio;
+        table.row("p99", format_args!("{ratio:.3} of that of low events, of critical ones"));
+    }
 }
 
 fn server(server: &Server, table: &mut Table) {

@@ -11,7 +11,14 @@ pub const INDEX_KEY: &str = "load_index";
 pub const DUE_KEY: &str = "load_due_ns";
 pub const SENT_KEY: &str = "load_sent_ns";
 
-/// What a server's text message says.
+/// Of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Json,
+    MessagePack,
+}
+
+/// What a server's message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// With the newest event's seq, where it is told.
@@ -63,23 +70,39 @@ pub struct Mark {
 
 /// The text is not one of the server's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a JSON object with a `type`")]
+#[error("not an object with a `type`")]
 pub struct MessageError;
 
-/// Reads a message.
+/// Reads a message in JSON.
 ///
 /// # Errors
 /// When it is not JSON (or not UTF-8), or has no type.
 pub fn read(text: &[u8]) -> Result<Message, MessageError> {
-    let value: Value = serde_json::from_slice(text).map_err(|_| MessageError)?;
+    understand(&serde_json::from_slice(text).map_err(|_| MessageError)?)
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// When it is not in that encoding, or has no type.
+pub fn read_as(encoding: Encoding, payload: &[u8]) -> Result<Message, MessageError> {
+    match encoding {
+        Encoding::Json => read(payload),
+        Encoding::MessagePack => {
+            understand(&rmp_serde::from_slice(payload).map_err(|_| MessageError)?)
+        }
+    }
+}
+
+fn understand(value: &Value) -> Result<Message, MessageError> {
     let seq = value.get("seq").and_then(Value::as_u64);
     let string = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
     match value.get("type").and_then(Value::as_str).ok_or(MessageError)? {
         "event" => {
             let priority = value.get("priority").and_then(Value::as_str).and_then(Priority::named);
-            Ok(Message::Event(EventFacts { seq, priority, mark: mark(&value) }))
+            Ok(Message::Event(EventFacts { seq, priority, mark: mark(value) }))
         }
-        "dropped" => Dropped::deserialize(&value).map(Message::Dropped).map_err(|_| MessageError),
+        "dropped" => Dropped::deserialize(value).map(Message::Dropped).map_err(|_| MessageError),
         "welcome" => Ok(Message::Welcome { seq }),
         "subscribed" => Ok(Message::Subscribed),
         "closing" => Ok(Message::Closing),
@@ -143,6 +166,18 @@ mod tests {
             "é".repeat(300)
         );
         assert_eq!(event_head(long.as_bytes()), Some((3, Priority::High)));
+    }
+
+    #[test]
+    fn both_encodings_say_the_same() {
+        let text = br#"{"type":"event","seq":7,"priority":"low","event":{"metadata":{
+            "load_run":"9","load_index":"3","load_due_ns":"123"}}}"#;
+        let value: Value = serde_json::from_slice(text).expect("JSON");
+        let packed = rmp_serde::to_vec_named(&value).expect("a value has a form");
+        let read = read_as(Encoding::MessagePack, &packed);
+        assert_eq!(read, read_as(Encoding::Json, text));
+        assert!(matches!(read, Ok(Message::Event(EventFacts { mark: Some(_), .. }))), "{read:?}");
+        assert_eq!(read_as(Encoding::MessagePack, &packed[1..]), Err(MessageError));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// Who asks for the protocol by this name is told what it misses, instead of being closed.
 pub const JSON_SUBPROTOCOL: &str = "alarmcast.v1.json";
+pub const MESSAGEPACK_SUBPROTOCOL: &str = "alarmcast.v1.msgpack";
 
 /// A handshake under way: what the server has to answer with.
 #[derive(Clone, Debug)]
