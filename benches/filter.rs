@@ -1,56 +1,17 @@
 //! What one event costs before it is queued: finding its connections among distinct filters.
 
+mod distinct;
 mod sample;
 
 use std::hint::black_box;
 
-use alarmcast::filter::{Filter, FilterSpec, Index};
+use alarmcast::filter::FilterSpec;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
+use distinct::{filter, index, one_percent, patterns, ten};
+
 const GROUPS: [u32; 4] = [1, 100, 10_000, 100_000];
-
-fn filter(filters: Value) -> Filter {
-    let spec = serde_json::from_value::<FilterSpec>(filters);
-    match spec.map(|spec| spec.compile()) {
-        Ok(Ok(filter)) => filter,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn index(groups: u32, filters: impl Fn(u32) -> Value) -> Index {
-    let mut index = Index::new();
-    for group in 0..groups {
-        index.subscribe(group, filter(filters(group)));
-    }
-    assert_eq!(index.groups(), groups as usize);
-    index
-}
-
-/// One team in a hundred gets the event, each of its filters being distinct: the
-/// event's is team 7.
-fn one_percent(group: u32) -> Value {
-    json!({
-        "severities": ["P1", "P0"],
-        "labels": {"team": format!("team-{}", group % 100), "env": "prod"},
-        "none_of": [{"sources": [format!("muted-{group}")]}],
-    })
-}
-
-/// Ten of all, however many they are.
-fn ten(group: u32) -> Value {
-    let team = if group < 10 { 7 } else { group };
-    json!({
-        "severities": ["P1", "P0"],
-        "labels": {"team": format!("team-{team}"), "env": "prod"},
-        "none_of": [{"sources": [format!("muted-{group}")]}],
-    })
-}
-
-/// Nothing to find them by but a small set of names.
-fn patterns(group: u32) -> Value {
-    json!({"severities": ["P1"], "sources": [{"glob": format!("*-{group}")}]})
-}
 
 fn matching(criterion: &mut Criterion) {
     let event = sample::event();

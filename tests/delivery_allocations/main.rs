@@ -4,6 +4,7 @@
 
 mod counting;
 mod crowd;
+mod idle;
 
 use std::time::Duration;
 
@@ -160,37 +161,16 @@ fn a_delivery_allocates_nothing_on_io_uring() {
     over_the_kernel::<Kernel<UringDriver>>();
 }
 
-/// Bytes for each of many idle connections with one subscription, everything included that a
-/// shard and its driver allocated for them.
-fn idle_bytes(filters: impl Fn(usize) -> Value) -> i64 {
-    const CONNECTIONS: usize = 10_000;
-    let mut crowd = Crowd::<Simulated>::new();
-    crowd.join(CONNECTIONS, |number| {
-        let subscription_id = format!("subscription-{number}");
-        let filters = filters(number);
-        (Wishes { subscription_id, filters, is_packed: false, is_versioned: false }, usize::MAX)
-    });
-    // What the crowd's arrival took for the moment is given back after a while.
-    for _ in 0..3 {
-        crowd.network.pass(Duration::from_secs(61));
-        crowd.publish(json!({"event_type": "system_event", "category": "test", "message": "x"}));
-        crowd.turns();
-    }
-    assert_eq!(crowd.stats.subscriptions_active.get(), CONNECTIONS as u64);
-    crowd.counted.live_bytes / CONNECTIONS as i64
-}
-
 #[test]
 fn an_idle_connection_with_a_subscription_takes_little_memory() {
-    let shared = idle_bytes(|_| json!({"severities": ["P0", "P1"]}));
+    let shared = idle::with_a_filter_for_all();
     println!("{shared} bytes for each idle connection");
     assert!(shared <= 320, "{shared} bytes with one filter for all");
 }
 
-/// A filter of one's own is compiled, interned and indexed for one connection alone.
 #[test]
 fn an_idle_connection_with_a_filter_of_its_own_takes_little_more() {
-    let distinct = idle_bytes(|number| json!({"labels": {"team": format!("team-{number}")}}));
+    let distinct = idle::with_filters_of_their_own();
     println!("{distinct} bytes for each idle connection with a filter of its own");
     assert!(distinct <= 760, "{distinct} bytes with distinct filters");
 }

@@ -33,7 +33,7 @@ impl Proxy {
         let [first, second] = servers.map(Server::stream_addr);
         // A server that drains answers 503, one that is gone refuses: the other one is asked.
         let text = format!(
-            "daemon off; pid {path}/pid; error_log stderr crit; worker_processes 1; user root;\n\
+            "daemon off; master_process off; pid {path}/pid; error_log stderr crit; user root;\n\
              worker_rlimit_nofile 8192; events {{ worker_connections 4096; }}\n\
              http {{\n\
              access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\

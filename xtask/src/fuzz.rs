@@ -13,18 +13,24 @@ use crate::command::{command, describe, path_with, read, run};
 use crate::context::Context;
 use crate::tools::{cargo, debian};
 
+/// Compiles the targets, for [`run_all`].
+pub fn build(context: &Context) -> Result {
+    debian::ensure(context, "c++", "g++")?;
+    let fuzzer = cargo::ensure(context, &cargo::FUZZ)?;
+    run(&mut fuzz(context, &fuzzer, "build")?)
+}
+
 /// Runs each target for [`Context::fuzz_seconds`], as many at once as there are
 /// cores, and tells how often each was executed. New inputs go to the target
 /// folder; what breaks a target is kept in `fuzz/artifacts` and named.
 pub fn run_all(context: &Context) -> Result {
-    debian::ensure(context, "c++", "g++")?;
+    build(context)?;
     let fuzzer = cargo::ensure(context, &cargo::FUZZ)?;
     let listed = read(command(context, &fuzzer).args(["list"]))?;
     let names: VecDeque<_> = listed.lines().filter(|name| !name.is_empty()).collect();
     if names.is_empty() {
         return Err("cargo fuzz lists no target".to_owned());
     }
-    run(&mut fuzz(context, &fuzzer, "build")?)?;
     let outcomes = Mutex::new(Vec::new());
     let waiting = Mutex::new(names);
     let next = || waiting.lock().ok()?.pop_front();

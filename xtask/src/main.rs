@@ -7,6 +7,8 @@ mod command;
 mod compare;
 mod context;
 mod fuzz;
+mod instructions;
+mod loom;
 mod metadata;
 mod msrv;
 mod report;
@@ -45,6 +47,13 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         fuzz_seconds: u32,
     },
+    /// Run one step as `test` does, and say nothing more.
+    #[command(hide = true)]
+    Step {
+        name: String,
+        #[arg(long, default_value_t = 60)]
+        fuzz_seconds: u32,
+    },
     /// Install the tools and packages that the checks need, and stop.
     Tools,
     /// Measure Alarmcast and other servers in turns under one load: CPU per delivery first.
@@ -53,6 +62,15 @@ enum Command {
     /// `alarmcast-loadtest fanout` measure it, and prints medians, each round, and ratios.
     /// docs/BENCHMARKS.md says how to read them.
     Compare(compare::Arguments),
+    /// Count instructions and memory of parts of the program and compare them with the baseline.
+    ///
+    /// Counts are for each delivery, message, match and so on, and repeat to a fraction of a
+    /// percent: a regression shows on a busy machine too. docs/BENCHMARKS.md says what is counted.
+    Instructions {
+        /// Write what is counted as the new baseline, benches/instructions/baseline.json.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Run a command whose io_uring system calls all fail with EPERM.
     SeccompNoUring {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -80,9 +98,18 @@ fn run(command: Command) -> Result<ExitCode> {
             let context = Context::find(fuzz_seconds)?;
             Ok(report::run(&context, &steps::choose(&only)?))
         }
+        Command::Step { name, fuzz_seconds } => {
+            let context = Context::find(fuzz_seconds)?;
+            (steps::find(&name)?.run)(&context).map(|()| ExitCode::SUCCESS)
+        }
         Command::Tools => tools::install_all(&Context::find(0)?).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => {
             compare::compare(&Context::find(0)?, &arguments).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Instructions { bless } => {
+            let context = Context::find(0)?;
+            let run = if bless { instructions::bless } else { instructions::check };
+            run(&context).map(|()| ExitCode::SUCCESS)
         }
         Command::SeccompNoUring { command } => Err(seccomp::exec_without_io_uring(&command)),
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command::{cargo, command, exists, run, run_tests};
 use crate::context::Context;
 use crate::metadata::targets;
-use crate::{Result, autobahn, fuzz, msrv, tools};
+use crate::{Result, autobahn, fuzz, instructions, loom, msrv, tools};
 
 /// One check.
 pub struct Step {
@@ -14,40 +14,76 @@ pub struct Step {
     pub run: fn(&Context) -> Result,
 }
 
-const STEPS: &[Step] = &[
-    Step { name: "fmt", about: "formatting", run: fmt },
-    Step { name: "tidy", about: "layers, sizes, bans, leftovers", run: tidy },
-    Step { name: "clippy", about: "lints", run: clippy },
-    Step { name: "shellcheck", about: "shell scripts", run: shellcheck },
-    Step { name: "docs", about: "documentation builds, links hold", run: docs },
-    Step { name: "tests", about: "unit, simulation and integration tests", run: tests },
-    Step { name: "doc-tests", about: "examples in the documentation", run: doc_tests },
-    Step { name: "loom", about: "the wake protocol in every interleaving", run: loom },
-    Step { name: "e2e-uring", about: "end to end on io_uring", run: e2e_uring },
-    Step { name: "e2e-epoll", about: "end to end, io_uring refused by seccomp", run: e2e_epoll },
-    Step { name: "autobahn-uring", about: "RFC 6455 conformance on io_uring", run: autobahn_uring },
-    Step { name: "autobahn-epoll", about: "RFC 6455 conformance on epoll", run: autobahn_epoll },
-    Step { name: "fuzz", about: "each target from its stored corpus", run: fuzz::run_all },
-    Step { name: "benches", about: "benches compile and run once", run: benches },
-    Step { name: "deny", about: "bans, licences, sources", run: deny },
-    Step { name: "machete", about: "no unused dependency", run: machete },
-    Step { name: "msrv", about: "the promised compiler version is true", run: msrv::check },
+/// Lanes that go side by side, each with its steps one after the other.
+pub type Stage = Vec<Vec<&'static Step>>;
+
+/// What waits for registries or for one long compilation goes beside another that does. Tests,
+/// simulation and end-to-end tests use every core, and have the machine to themselves.
+const STAGES: &[&[&[Step]]] = &[
+    &[
+        &[
+            Step { name: "fmt", about: "formatting", run: fmt },
+            Step { name: "tidy", about: "layers, sizes, bans, leftovers", run: tidy },
+            Step { name: "clippy", about: "lints", run: clippy },
+            Step { name: "docs", about: "documentation builds, links hold", run: docs },
+            Step { name: "build-tests", about: "every test compiles", run: build_tests },
+            Step { name: "loom", about: "the wake protocol in every interleaving", run: loom::run },
+            Step { name: "benches", about: "benches compile and run once", run: benches },
+        ],
+        &[
+            Step { name: "tools", about: "what the checks need", run: tools::install_all },
+            Step { name: "shellcheck", about: "shell scripts", run: shellcheck },
+            Step { name: "machete", about: "no unused dependency", run: machete },
+            Step { name: "deny", about: "bans, licences, sources", run: deny },
+            Step { name: "msrv", about: "the promised compiler version is true", run: msrv::check },
+            Step { name: "build-checks", about: "for Autobahn and valgrind", run: build_checks },
+            Step { name: "build-fuzz", about: "fuzz targets compile", run: fuzz::build },
+        ],
+    ],
+    &[&[
+        Step { name: "tests", about: "unit, simulation and integration tests", run: tests },
+        Step { name: "doc-tests", about: "examples in the documentation", run: doc_tests },
+        Step { name: "e2e-uring", about: "end to end on io_uring", run: e2e_uring },
+        Step { name: "e2e-epoll", about: "end to end, io_uring refused", run: e2e_epoll },
+    ]],
+    &[
+        &[
+            Step { name: "autobahn-uring", about: "RFC 6455 on io_uring", run: autobahn_uring },
+            Step { name: "instructions", about: "instructions, memory", run: instructions::check },
+        ],
+        &[Step { name: "autobahn-epoll", about: "RFC 6455 on epoll", run: autobahn_epoll }],
+    ],
+    &[&[Step { name: "fuzz", about: "each target from its stored corpus", run: fuzz::run_all }]],
 ];
+
+fn all() -> impl Iterator<Item = &'static Step> {
+    STAGES.iter().copied().flatten().copied().flatten()
+}
 
 /// Prints the steps.
 pub fn list() {
-    for step in STEPS {
+    for step in all() {
         println!("{:<16} {}", step.name, step.about);
     }
 }
 
+/// The step of this name.
+pub fn find(name: &str) -> Result<&'static Step> {
+    let unknown = || format!("no step is called `{name}`; see `cargo xtask test --list`");
+    all().find(|step| step.name == name).ok_or_else(unknown)
+}
+
 /// The steps of these names, in running order; all when no name is given.
-pub fn choose(names: &[String]) -> Result<Vec<&'static Step>> {
-    if let Some(name) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
-        return Err(format!("no step is called `{name}`; see `cargo xtask test --list`"));
+pub fn choose(names: &[String]) -> Result<Vec<Stage>> {
+    for name in names {
+        find(name)?;
     }
     let chosen = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
-    Ok(STEPS.iter().filter(chosen).collect())
+    let lane = |steps: &&'static [Step]| steps.iter().filter(chosen).collect::<Vec<_>>();
+    let stage = |lanes: &&'static [&'static [Step]]| {
+        lanes.iter().map(lane).filter(|lane| !lane.is_empty()).collect::<Stage>()
+    };
+    Ok(STAGES.iter().map(stage).filter(|stage| !stage.is_empty()).collect())
 }
 
 fn fmt(context: &Context) -> Result {
@@ -55,7 +91,7 @@ fn fmt(context: &Context) -> Result {
 }
 
 fn tidy(context: &Context) -> Result {
-    run_tests(&mut cargo(context, &["test", "--locked", "--test", "tidy"])).map(drop)
+    run_tests(&mut cargo(context, &["test", "--locked", "--workspace", "--test", "tidy"])).map(drop)
 }
 
 fn clippy(context: &Context) -> Result {
@@ -90,15 +126,20 @@ fn tests(context: &Context) -> Result {
     run_tests(test.args(kinds).args(others).env("ALARMCAST_BIN", server)).map(drop)
 }
 
-fn doc_tests(context: &Context) -> Result {
-    run(&mut cargo(context, &["test", "--locked", "--workspace", "--doc"]))
+/// So that the steps which run them need not, and have nothing beside them.
+fn build_tests(context: &Context) -> Result {
+    let kinds = ["--lib", "--bins", "--examples", "--tests"];
+    run(cargo(context, &["test", "--locked", "--no-run", "--workspace"]).args(kinds))
 }
 
-/// The models are small: an optimised build costs more than it saves.
-fn loom(context: &Context) -> Result {
-    let mut test = cargo(context, &["test", "--locked", "--lib", "--target-dir"]);
-    test.arg(context.target.join("loom")).arg("model::");
-    run_tests(test.env("RUSTFLAGS", "--cfg alarmcast_loom")).map(drop)
+/// Optimised, in little time: what Autobahn and valgrind run.
+fn build_checks(context: &Context) -> Result {
+    let examples = ["--example", "echo", "--example", "instructions"];
+    run(cargo(context, &["build", "--locked", "--profile", "checks"]).args(examples))
+}
+
+fn doc_tests(context: &Context) -> Result {
+    run(&mut cargo(context, &["test", "--locked", "--workspace", "--doc"]))
 }
 
 fn e2e_uring(context: &Context) -> Result {
@@ -124,7 +165,7 @@ fn e2e(context: &Context, mut test: Command, driver: &str) -> Result {
     tools::debian::ensure(context, "faketime", "faketime")?;
     tools::debian::ensure(context, "nginx", "nginx-light")?;
     let promtool = tools::debian::promtool(context)?;
-    test.args(["test", "--locked", "--no-fail-fast"])
+    test.args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .args(names.iter().flat_map(|name| ["--test", name]));
     test.env("ALARMCAST_TEST_DRIVER", driver)
         .env("ALARMCAST_TEST_PYTHON", tools::python::clients(context)?)
@@ -166,12 +207,33 @@ fn machete(context: &Context) -> Result {
 mod tests {
     use super::*;
 
+    fn names(stages: &[Stage]) -> Vec<Vec<Vec<&'static str>>> {
+        let lane = |lane: &Vec<&Step>| lane.iter().map(|step| step.name).collect();
+        stages.iter().map(|stage| stage.iter().map(lane).collect()).collect()
+    }
+
     #[test]
-    fn steps_are_chosen_by_name_and_keep_their_order() {
-        let names = ["deny".to_owned(), "fmt".to_owned()];
-        let chosen: Vec<_> = choose(&names).unwrap().iter().map(|step| step.name).collect();
-        assert_eq!(chosen, ["fmt", "deny"]);
-        assert_eq!(choose(&[]).unwrap().len(), STEPS.len());
+    fn steps_are_chosen_by_name_and_keep_their_stage_lane_and_order() {
+        let chosen = ["deny", "tests", "tidy", "fmt"].map(str::to_owned);
+        let stages = choose(&chosen).unwrap();
+        assert_eq!(names(&stages), [vec![vec!["fmt", "tidy"], vec!["deny"]], vec![vec!["tests"]]]);
+        let whole = names(&choose(&[]).unwrap());
+        assert_eq!(whole.into_iter().flatten().flatten().count(), all().count());
+    }
+
+    #[test]
+    fn no_two_steps_have_one_name() {
+        let names: std::collections::BTreeSet<_> = all().map(|step| step.name).collect();
+        assert_eq!(names.len(), all().count());
+    }
+
+    #[test]
+    fn what_uses_every_core_runs_alone() {
+        for stage in choose(&[]).unwrap() {
+            let busy = ["tests", "e2e-uring", "e2e-epoll", "fuzz"];
+            let is_busy = stage.iter().flatten().any(|step| busy.contains(&step.name));
+            assert!(!is_busy || stage.len() == 1);
+        }
     }
 
     #[test]

@@ -14,7 +14,9 @@ pub fn install_all(context: &Context) -> Result {
     debian::ensure(context, "c++", "g++")?;
     debian::ensure(context, "prometheus-alertmanager", "prometheus-alertmanager")?;
     debian::ensure(context, "faketime", "faketime")?;
+    debian::ensure(context, "nginx", "nginx-light")?;
     debian::ensure(context, "shellcheck", "shellcheck")?;
+    debian::ensure(context, "valgrind", "valgrind")?;
     debian::promtool(context)?;
     node::clients(context)?;
     python::clients(context)?;
