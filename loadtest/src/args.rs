@@ -88,6 +88,10 @@ pub enum Command {
     /// They honour Retry-After and retry_after_ms. The exit codes are as for `fanout`; 1 also when
     /// not all are back in time, or the p99 of those who went on has doubled.
     Storm(StormArgs),
+    /// Run a scenario as a file says: `scenario`, and keys named as its flags.
+    ///
+    /// Some come along in loadtest/scenarios. The exit codes are as for `fanout`.
+    Run(RunArgs),
     /// Draw the results of runs made with --output, and set them in tables: report.md, and as SVG and
     /// PNG latency by percentile, the server's CPU time per delivery and its memory per connection,
     /// by the number of connections.
@@ -170,6 +174,16 @@ pub struct CrowdArgs {
     pub quiet: u64,
     #[command(flatten)]
     pub result: ResultArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// TOML, such as loadtest/scenarios/fanout.toml.
+    pub file: PathBuf,
+    /// A key instead of the file's, such as connections=100, server-pid=4711 or output=out/run; may be
+    /// given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -359,7 +373,7 @@ pub struct SlowArgs {
     #[arg(long, default_value_t = 256)]
     pub event_bytes: usize,
     /// How often low, normal and high events come.
-    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "70,20,10")]
+    #[arg(long, value_delimiter = ',', default_value = "70,20,10")]
     pub weights: Vec<u32>,
     /// Critical events among them, evenly spread; what waits for a slow subscriber has to hold
     /// them all.

@@ -15,6 +15,7 @@
 //! - [`idle`]: connections that nothing happens to, and their memory ([`kernel_memory`]).
 //! - [`churn`]: some come and go at a steady rate while others stay.
 //! - [`filtered`]: fan-outs in turn, with one filter and with very many ([`filters`]).
+//! - [`scenario_file`]: a scenario with its settings, as a file.
 //! - [`storm`]: all are cut off and come back at once, while others go on receiving.
 //! - [`slow`]: a few subscribers, some of them slow, and an audit of what each was sent.
 //! - [`stalled`]: fan-outs in turn, without and with very many subscribers that never read.
@@ -42,6 +43,7 @@ pub mod priority;
 pub mod publish;
 pub mod report;
 pub mod results;
+pub mod scenario_file;
 pub mod sequence;
 pub mod series;
 pub mod server_process;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use alarmcast_loadtest::args::{Cli, Command, ResultArgs};
 use alarmcast_loadtest::results::{self, About, Clock, ScenarioOutcome};
 use alarmcast_loadtest::{
-    Error, churn, fanout, filtered, idle, report, slow, stalled, storm, worker,
+    Error, churn, fanout, filtered, idle, report, scenario_file, slow, stalled, storm, worker,
 };
 use clap::Parser;
 
@@ -14,49 +14,57 @@ use clap::Parser;
 const EXIT_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
-    try_main(Cli::parse().command).unwrap_or_else(|error| {
+    try_main(Cli::parse().command, None).unwrap_or_else(|error| {
         eprintln!("alarmcast-loadtest: {error}");
         ExitCode::from(EXIT_NOT_RUN)
     })
 }
 
-fn try_main(command: Command) -> Result<ExitCode, Error> {
+/// `from_file`: the arguments that a scenario's file stands for.
+fn try_main(command: Command, from_file: Option<Vec<String>>) -> Result<ExitCode, Error> {
     let program = env::current_exe().map_err(Error::io("cannot find this program"))?;
+    let tell = |scenario, control: &str, to: &ResultArgs| {
+        Telling::new(scenario, control, to, from_file.clone())
+    };
     match command {
+        Command::Run(args) => {
+            let (arguments, command) = scenario_file::read(&args.file, &args.set)?;
+            try_main(command, Some(arguments))
+        }
         Command::Fanout(args) => {
-            let telling = Telling::new("fanout", &args.crowd.control, &args.crowd.result)?;
+            let telling = tell("fanout", &args.crowd.control, &args.crowd.result)?;
             telling.conclude(&fanout::run(&args.settings(program)?, &mut say)?)
         }
         Command::Idle(args) => {
-            let telling = Telling::new("idle", &args.control, &args.result)?;
+            let telling = tell("idle", &args.control, &args.result)?;
             telling.conclude(&idle::run(&args.settings(program)?, &mut say)?)
         }
         Command::Churn(args) => {
-            let telling = Telling::new("churn", &args.crowd.control, &args.crowd.result)?;
+            let telling = tell("churn", &args.crowd.control, &args.crowd.result)?;
             telling.conclude(&churn::run(&args.settings(program)?, &mut say)?)
         }
         Command::Mixed(args) => {
-            let telling = Telling::new("mixed", &args.crowd.control, &args.crowd.result)?;
+            let telling = tell("mixed", &args.crowd.control, &args.crowd.result)?;
             telling.conclude(&fanout::run(&args.settings(program)?, &mut say)?)
         }
         Command::Filtered(args) => {
-            let telling = Telling::new("filtered", &args.crowd.control, &args.crowd.result)?;
+            let telling = tell("filtered", &args.crowd.control, &args.crowd.result)?;
             telling.conclude(&filtered::run(&args.settings(program)?, &mut say)?)
         }
         Command::Priorities(args) => {
-            let telling = Telling::new("priorities", &args.crowd.control, &args.crowd.result)?;
+            let telling = tell("priorities", &args.crowd.control, &args.crowd.result)?;
             telling.conclude(&fanout::run(&args.settings(program)?, &mut say)?)
         }
         Command::Slow(args) => {
-            let telling = Telling::new("slow", &args.control, &args.result)?;
+            let telling = tell("slow", &args.control, &args.result)?;
             telling.conclude(&slow::run(&args.settings()?, &mut say)?)
         }
         Command::Stalled(args) => {
-            let telling = Telling::new("stalled", &args.crowd.control, &args.crowd.result)?;
+            let telling = tell("stalled", &args.crowd.control, &args.crowd.result)?;
             telling.conclude(&stalled::run(&args.settings(program)?, &mut say)?)
         }
         Command::Storm(args) => {
-            let telling = Telling::new("storm", &args.control, &args.result)?;
+            let telling = tell("storm", &args.control, &args.result)?;
             telling.conclude(&storm::run(&args.settings()?, &mut say)?)
         }
         Command::Report(args) => {
@@ -82,15 +90,22 @@ struct Telling {
     control: String,
     to: ResultArgs,
     clock: results::Running,
+    from_file: Option<Vec<String>>,
 }
 
 impl Telling {
     /// Before the run: a result that could not be written is not worth the time.
-    fn new(scenario: &'static str, control: &str, to: &ResultArgs) -> Result<Self, Error> {
+    fn new(
+        scenario: &'static str,
+        control: &str,
+        to: &ResultArgs,
+        from_file: Option<Vec<String>>,
+    ) -> Result<Self, Error> {
         if let Some(folder) = &to.output {
             results::prepare(folder)?;
         }
-        Ok(Self { scenario, control: control.to_owned(), to: to.clone(), clock: Clock::start() })
+        let (control, to, clock) = (control.to_owned(), to.clone(), Clock::start());
+        Ok(Self { scenario, control, to, clock, from_file })
     }
 
     /// Prints what came of the run, and writes it; the program's exit code.
@@ -104,7 +119,7 @@ impl Telling {
         }
         if let Some(folder) = &self.to.output {
             let about = About::collect(self.scenario, self.to.label, &self.control, clock);
-            results::write(folder, about, outcome)?;
+            results::write(folder, About { from_file: self.from_file, ..about }, outcome)?;
         }
         Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

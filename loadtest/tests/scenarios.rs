@@ -4,10 +4,13 @@
 mod program;
 mod server;
 
+use std::process::Command;
+
 use alarmcast_loadtest::churn::ChurnOutcome;
 use alarmcast_loadtest::idle::IdleOutcome;
 use alarmcast_loadtest::outcome::Outcome;
 use alarmcast_loadtest::priority::Priority;
+use alarmcast_loadtest::results;
 use program::{arguments, run};
 use serde::de::DeserializeOwned;
 use server::Server;
@@ -107,5 +110,35 @@ fn a_fan_out_in_message_pack_is_warmed_up() {
     let deliveries = &fanout.deliveries;
     assert_eq!((deliveries.delivered, deliveries.missing), (200 * CONNECTIONS, 0), "{fanout:#?}");
     assert_eq!((deliveries.foreign, deliveries.duplicates), (0, 0), "{fanout:#?}");
+    end(server);
+}
+
+#[test]
+fn a_scenario_is_run_from_its_file_with_some_keys_set() {
+    let server = Server::start("auto", 1, 1_000);
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let output = folder.path().join("mixed");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/mixed.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alarmcast-loadtest"));
+    command.args(["run", file]);
+    for (key, value) in [
+        ("url", &*server.stream),
+        ("control", &server.control),
+        ("connections", "30"),
+        ("events", "90"),
+        ("warm-up", "0"),
+        ("settle", "0"),
+        ("output", &output.display().to_string()),
+    ] {
+        command.arg(format!("--set={key}={value}"));
+    }
+    let ran = command.output().expect("the load tester starts");
+    assert!(ran.status.success(), "{ran:?}");
+    let (file, series) = results::read(&output).expect("a result was written");
+    assert_eq!(file.result["connections"]["subscribed"], 30);
+    assert!(file.about.from_file.expect("it was").contains(&"--sharing=50".to_owned()));
+    let mut names: Vec<_> = series.iter().map(|series| &*series.name).collect();
+    names.retain(|name| !name.ends_with("-from-request"));
+    assert_eq!(names, ["critical", "high", "normal", "low"]);
     end(server);
 }

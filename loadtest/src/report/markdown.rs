@@ -99,7 +99,7 @@ fn provenance(runs: &[Run], text: &mut String) {
                 machine.memory_bytes as f64 / f64::from(1 << 30),
                 machine.kernel,
                 machine.load_average,
-                about.command.join(" ")
+                about.from_file.as_ref().unwrap_or(&about.command).join(" ")
             ),
         );
     }

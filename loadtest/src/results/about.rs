@@ -18,6 +18,9 @@ pub struct About {
     pub label: Option<String>,
     /// This program's arguments, itself included.
     pub command: Vec<String>,
+    /// The arguments that a scenario's file stood for.
+    #[serde(default)]
+    pub from_file: Option<Vec<String>>,
     pub clock: Clock,
     pub machine: Machine,
     pub versions: Versions,
@@ -62,6 +65,7 @@ impl About {
             scenario: scenario.to_owned(),
             label,
             command: std::env::args().collect(),
+            from_file: None,
             clock,
             machine: Machine::look(),
             versions: Versions {
