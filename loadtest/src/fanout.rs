@@ -18,6 +18,7 @@ use crate::outcome::{
 use crate::partition::{connections_per_process, shares, sources};
 use crate::priority::{ByPriority, Priority};
 use crate::publish::{self, Kind, Published, Way};
+use crate::say::Say;
 use crate::series::Series;
 use crate::server_process::{Sample, sample};
 use crate::tally::{LaneTally, Tally, histogram_of};
@@ -29,7 +30,6 @@ use crate::{Error, publish::publish};
 pub const READY_FOR_DRAIN: &str = "ready for drain";
 
 const LISTEN: Duration = Duration::from_millis(100);
-const SAY_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// A run, in full.
 #[derive(Clone, Debug)]
@@ -86,14 +86,13 @@ pub struct Flow {
 ///
 /// # Errors
 /// When it could not be run; what the server failed at is in the outcome.
-pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
+pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<Outcome, Error> {
     Run::start(settings, say)?.finish()
 }
 
 pub(crate) struct Run<'a> {
     settings: &'a Settings,
-    say: &'a mut dyn FnMut(&str),
-    said_ns: u64,
+    say: &'a mut dyn Say,
     fleet: Fleet,
     processes: usize,
     pub(crate) run: u64,
@@ -123,10 +122,7 @@ pub(crate) struct Timeline {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn start(
-        settings: &'a Settings,
-        say: &'a mut dyn FnMut(&str),
-    ) -> Result<Self, Error> {
+    pub(crate) fn start(settings: &'a Settings, say: &'a mut dyn Say) -> Result<Self, Error> {
         let shares = shares(settings.connections, settings.processes, connections_per_process())?;
         let target = settings.target.addr.ip();
         let sources = sources(&shares, &settings.source_addresses, target)?;
@@ -159,7 +155,7 @@ impl<'a> Run<'a> {
         });
         let started_ns = now_ns();
         let fleet = Fleet::start(&settings.program, plans.collect())?;
-        Ok(Self { settings, say, said_ns: started_ns, fleet, processes, run, started_ns, samples })
+        Ok(Self { settings, say, fleet, processes, run, started_ns, samples })
     }
 
     fn finish(mut self) -> Result<Outcome, Error> {
@@ -192,7 +188,7 @@ impl<'a> Run<'a> {
                 break progress;
             }
             let open = progress.subscribed - progress.ended;
-            self.tell(|| format!("{open} open, {} s to go", left_ns / 1_000_000_000));
+            self.say.progress(&|| format!("{open} open, {} s to go", left_ns / 1_000_000_000));
         };
         self.samples.after = self.sample();
         Ok(Timeline { connected, publish_ns, published: Vec::new(), delivered, drain: None })
@@ -228,7 +224,9 @@ impl<'a> Run<'a> {
                 self.samples.idle = self.sample();
                 return Ok(progress);
             }
-            self.tell(|| format!("{} subscribed, {} failed", progress.subscribed, progress.failed));
+            self.say.progress(&|| {
+                format!("{} subscribed, {} failed", progress.subscribed, progress.failed)
+            });
         }
     }
 
@@ -261,7 +259,7 @@ impl<'a> Run<'a> {
             if progress.deliveries != last_change.0 {
                 last_change = (progress.deliveries, now_ns());
             }
-            self.tell(|| format!("{} deliveries", progress.deliveries));
+            self.say.progress(&|| format!("{} deliveries", progress.deliveries));
             if published.is_empty() {
                 continue;
             }
@@ -316,7 +314,7 @@ impl<'a> Run<'a> {
                 break progress;
             }
         };
-        (self.say)(READY_FOR_DRAIN);
+        self.say.phase(READY_FOR_DRAIN);
         let since_ns = now_ns();
         loop {
             let progress = self.fleet.listen(LISTEN)?;
@@ -326,21 +324,13 @@ impl<'a> Run<'a> {
                 let seconds = seconds(since_ns, now);
                 return Ok(Some(Drain { expected, seconds, ..Drain::default() }));
             }
-            self.tell(|| format!("{} of {} ended", progress.ended, progress.subscribed));
+            self.say.progress(&|| format!("{} of {} ended", progress.ended, progress.subscribed));
         }
     }
 
     /// A server that is gone is not measured; what it left undone is counted all the same.
     fn sample(&self) -> Option<Sample> {
         self.settings.server_pid.map(sample).and_then(Result::ok)
-    }
-
-    fn tell(&mut self, line: impl FnOnce() -> String) {
-        let now = now_ns();
-        if now >= self.said_ns + SAY_INTERVAL_NS {
-            self.said_ns = now;
-            (self.say)(&line());
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::fanout::{self, Settings as FanoutSettings};
 use crate::filters::{Filters, Kind};
 use crate::outcome::Outcome;
+use crate::say::Say;
 use crate::series::{Series, merged, named};
 
 /// A run, in full.
@@ -62,12 +63,12 @@ pub struct Cost {
 ///
 /// # Errors
 /// When one could not be run; what the server failed at is in the outcome.
-pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<FilteredOutcome, Error> {
+pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<FilteredOutcome, Error> {
     let Settings { classes, in_turn, .. } = *settings;
     let mut runs = Vec::new();
     for round in 1..=settings.rounds {
         for &kind in &settings.kinds {
-            say(&format!("round {round}: {}", kind.name()));
+            say.phase(&format!("round {round}: {}", kind.name()));
             let filters = Filters::Classes { classes, kind, in_turn };
             let fanout = FanoutSettings { filters, ..settings.fanout.clone() };
             runs.push(Run { kind, outcome: fanout::run(&fanout, say)? });

@@ -8,6 +8,7 @@ use crate::Error;
 use crate::fanout::{Run, Settings as FanoutSettings};
 use crate::kernel_memory::{self, KernelMemory};
 use crate::outcome::Outcome;
+use crate::say::Say;
 use crate::series::Series;
 
 /// A run, in full.
@@ -44,7 +45,7 @@ pub struct IdleOutcome {
 ///
 /// # Errors
 /// When it could not be run; what the server failed at is in the outcome.
-pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<IdleOutcome, Error> {
+pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<IdleOutcome, Error> {
     let kernel_before = kernel_memory::look()?;
     let mut run = Run::start(&settings.fanout, say)?;
     let connected = run.await_connections()?;

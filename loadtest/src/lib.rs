@@ -7,6 +7,7 @@
 //! - [`crowd`]: many subscribers on one thread, over mio.
 //! - [`worker`]: a crowd in a process of its own, because descriptors are limited per process;
 //!   it speaks [`link`] over its standard streams. [`fleet`] is the other end.
+//! - [`say`]: what a run tells meanwhile.
 //! - [`publish`]: an open-loop publisher.
 //! - [`template`]: how another server than Alarmcast is spoken to, where one is measured.
 //! - [`fanout`]: the scenario that puts these together, also with events of all
@@ -43,6 +44,7 @@ pub mod priority;
 pub mod publish;
 pub mod report;
 pub mod results;
+pub mod say;
 pub mod scenario_file;
 pub mod sequence;
 pub mod series;

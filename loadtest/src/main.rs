@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use alarmcast_loadtest::args::{Cli, Command, ResultArgs};
 use alarmcast_loadtest::results::{self, About, Clock, ScenarioOutcome};
+use alarmcast_loadtest::say::{Lines, Say};
 use alarmcast_loadtest::{
     Error, churn, fanout, filtered, idle, report, scenario_file, slow, stalled, storm, worker,
 };
@@ -33,39 +34,48 @@ fn try_main(command: Command, from_file: Option<Vec<String>>) -> Result<ExitCode
         }
         Command::Fanout(args) => {
             let telling = tell("fanout", &args.crowd.control, &args.crowd.result)?;
-            telling.conclude(&fanout::run(&args.settings(program)?, &mut say)?)
+            let settings = args.settings(program)?;
+            telling.conclude(|say| fanout::run(&settings, say))
         }
         Command::Idle(args) => {
             let telling = tell("idle", &args.control, &args.result)?;
-            telling.conclude(&idle::run(&args.settings(program)?, &mut say)?)
+            let settings = args.settings(program)?;
+            telling.conclude(|say| idle::run(&settings, say))
         }
         Command::Churn(args) => {
             let telling = tell("churn", &args.crowd.control, &args.crowd.result)?;
-            telling.conclude(&churn::run(&args.settings(program)?, &mut say)?)
+            let settings = args.settings(program)?;
+            telling.conclude(|say| churn::run(&settings, say))
         }
         Command::Mixed(args) => {
             let telling = tell("mixed", &args.crowd.control, &args.crowd.result)?;
-            telling.conclude(&fanout::run(&args.settings(program)?, &mut say)?)
+            let settings = args.settings(program)?;
+            telling.conclude(|say| fanout::run(&settings, say))
         }
         Command::Filtered(args) => {
             let telling = tell("filtered", &args.crowd.control, &args.crowd.result)?;
-            telling.conclude(&filtered::run(&args.settings(program)?, &mut say)?)
+            let settings = args.settings(program)?;
+            telling.conclude(|say| filtered::run(&settings, say))
         }
         Command::Priorities(args) => {
             let telling = tell("priorities", &args.crowd.control, &args.crowd.result)?;
-            telling.conclude(&fanout::run(&args.settings(program)?, &mut say)?)
+            let settings = args.settings(program)?;
+            telling.conclude(|say| fanout::run(&settings, say))
         }
         Command::Slow(args) => {
             let telling = tell("slow", &args.control, &args.result)?;
-            telling.conclude(&slow::run(&args.settings()?, &mut say)?)
+            let settings = args.settings()?;
+            telling.conclude(|say| slow::run(&settings, say))
         }
         Command::Stalled(args) => {
             let telling = tell("stalled", &args.crowd.control, &args.crowd.result)?;
-            telling.conclude(&stalled::run(&args.settings(program)?, &mut say)?)
+            let settings = args.settings(program)?;
+            telling.conclude(|say| stalled::run(&settings, say))
         }
         Command::Storm(args) => {
             let telling = tell("storm", &args.control, &args.result)?;
-            telling.conclude(&storm::run(&args.settings()?, &mut say)?)
+            let settings = args.settings()?;
+            telling.conclude(|say| storm::run(&settings, say))
         }
         Command::Report(args) => {
             for path in report::run(&args.into())? {
@@ -78,10 +88,6 @@ fn try_main(command: Command, from_file: Option<Vec<String>>) -> Result<ExitCode
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-fn say(line: &str) {
-    eprintln!("{line}");
 }
 
 /// How a run's result is told.
@@ -108,8 +114,15 @@ impl Telling {
         Ok(Self { scenario, control, to, clock, from_file })
     }
 
-    /// Prints what came of the run, and writes it; the program's exit code.
-    fn conclude(self, outcome: &impl ScenarioOutcome) -> Result<ExitCode, Error> {
+    /// Makes the run, prints what came of it, and writes it; the program's exit code.
+    fn conclude<T: ScenarioOutcome>(
+        self,
+        run: impl FnOnce(&mut dyn Say) -> Result<T, Error>,
+    ) -> Result<ExitCode, Error> {
+        let mut lines = Lines::stderr();
+        let outcome = run(&mut lines);
+        lines.clear();
+        let outcome = &outcome?;
         let clock = self.clock.stop();
         if self.to.json {
             let text = serde_json::to_string_pretty(outcome);

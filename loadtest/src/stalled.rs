@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::fanout::{self, Settings as FanoutSettings};
 use crate::outcome::Outcome;
+use crate::say::Say;
 use crate::series::{Series, merged, named};
 use crate::server_process::sample;
 use crate::slow::heard::Counts;
@@ -83,14 +84,14 @@ pub struct Memory {
 ///
 /// # Errors
 /// When one could not be run; what the server failed at is in the outcome.
-pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StalledOutcome, Error> {
+pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StalledOutcome, Error> {
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
-        say(&format!("round {number}: without"));
+        say.phase(&format!("round {number}: without"));
         let without = fanout::run(&settings.fanout, say)?;
         let before = sample(settings.server_pid)?.rss_bytes;
-        say(&format!("round {number}: with {} that never read", settings.stalled));
-        let silent = connect(settings)?;
+        say.phase(&format!("round {number}: with {} that never read", settings.stalled));
+        let silent = connect(settings, say)?;
         let connected = sample(settings.server_pid)?.rss_bytes;
         // Until their sockets and lanes are full they are clients like others.
         fanout::run(&settings.fanout, say)?;
@@ -108,9 +109,10 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StalledOutc
     Ok(conclude(settings, rounds))
 }
 
-fn connect(settings: &Settings) -> Result<Vec<TcpStream>, Error> {
+fn connect(settings: &Settings, say: &mut dyn Say) -> Result<Vec<TcpStream>, Error> {
     let target = &settings.fanout.target;
-    let open = |_| {
+    let open = |number| {
+        say.progress(&|| format!("{number} connected that never read"));
         let reader = Reader::open(target, Some(RECEIVE_BUFFER_BYTES), Counts::default())?;
         Ok(reader.into_stream())
     };

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::fanout::{Run, Settings as FanoutSettings, latency};
 use crate::outcome::{Latency, Outcome};
+use crate::say::Say;
 use crate::series::Series;
 use visitors::{Visited, Visitors};
 
@@ -65,7 +66,7 @@ pub struct Visits {
 ///
 /// # Errors
 /// When it could not be run; what the server failed at is in the outcome.
-pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<ChurnOutcome, Error> {
+pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<ChurnOutcome, Error> {
     let mut run = Run::start(&settings.fanout, say)?;
     let connected = run.await_connections()?;
     let visitors = Visitors::new(settings, run.run)?;

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use crate::Error;
 use crate::clock::now_ns;
 use crate::priority::{ByPriority, Priority};
+use crate::say::Say;
 use crate::series::Series;
 use crate::server_process::sample;
 use crate::slow::audit::{Published, audit};
@@ -74,7 +75,7 @@ impl Weights {
 ///
 /// # Errors
 /// When it could not be run; what the server failed at is in the outcome.
-pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<SlowOutcome, Error> {
+pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<SlowOutcome, Error> {
     let mut run = Run {
         settings,
         publisher: Publisher::new(&settings.control, settings.event_bytes),
@@ -85,20 +86,21 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<SlowOutcome
         slow: Vec::new(),
         probing_ns: 0,
         series: Vec::new(),
+        say,
     };
     let reference = settings.events / REFERENCE_SHARE;
     let reference_criticals = settings.criticals / REFERENCE_SHARE;
-    say("a flood without slow subscribers");
+    run.say.phase("a flood without slow subscribers");
     let before = run.flood("before", reference, reference_criticals)?;
     for _ in 0..settings.slow {
         run.slow.push(Slow::start(&settings.target, settings.pace)?);
     }
-    say("a flood with slow subscribers");
+    run.say.phase("a flood with slow subscribers");
     let first = run.publisher.published.priorities.len();
     let during = run.flood("during", settings.events, settings.criticals)?;
-    say("slow subscribers read on");
+    run.say.phase("slow subscribers read on");
     let slow = run.audit_slow(first, during.seconds);
-    say("a flood without slow subscribers again");
+    run.say.phase("a flood without slow subscribers again");
     let after = run.flood("after", reference, reference_criticals)?;
     let fast = run.finish_fast();
     let mut outcome = SlowOutcome {
@@ -138,6 +140,7 @@ struct Run<'a> {
     probing_ns: u64,
     /// How long requests took, by flood.
     series: Vec<Series>,
+    say: &'a mut dyn Say,
 }
 
 type Wrong = BTreeMap<&'static str, u64>;
@@ -153,6 +156,7 @@ impl Run<'_> {
         let (mut left, mut criticals_done) = (events, 0);
         while left > 0 {
             let published = self.published();
+            self.say.progress(&|| format!("{} of {events} events", events - left));
             self.wait_for((published + BATCH).saturating_sub(WINDOW))?;
             self.note_turnarounds(&mut under_way, |us| turnaround_us.saturating_record(us));
             // One that is due already goes before the next batch.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::clock::now_ns;
 use crate::publish::{self, Kind, Published, Way, publish};
+use crate::say::Say;
 use crate::server_process::sample;
 use crate::target::Target;
 
@@ -49,18 +50,24 @@ const LOOK: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// When it could not be run; what the server failed at is in the outcome.
-pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StormOutcome, Error> {
+pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StormOutcome, Error> {
     let run = u64::from(fastrand::u32(..));
     let signals = Arc::new(Signals::default());
     let live = start_party(settings, run, settings.live, &Arc::new(Signals::default()))?;
     let storm = start_party(settings, run, settings.connections, &signals)?;
-    say("connecting");
+    say.phase("connecting");
     for crowd in [&live, &storm] {
-        crowd.signals.await_all(crowd.members, END * 2)?;
+        crowd.signals.await_all(crowd.members, END * 2, say)?;
     }
     let publisher = start_publisher(settings, run)?;
-    thread::sleep(settings.before);
-    say("cutting all off");
+    let cut_ns = now_ns() + settings.before.as_nanos() as u64;
+    while now_ns() < cut_ns {
+        say.progress(&|| {
+            format!("{} s to the cut", (cut_ns - now_ns().min(cut_ns)) / 1_000_000_000)
+        });
+        thread::sleep(Duration::from_nanos(cut_ns - now_ns().min(cut_ns)).min(LOOK));
+    }
+    say.phase("cutting all off");
     let cpu_us = || settings.server_pid.and_then(|pid| sample(pid).ok()).map(|it| it.cpu_us());
     let (cpu_before_us, cut_ns) = (cpu_us(), now_ns());
     signals.cut.store(true, Ordering::SeqCst);
@@ -68,10 +75,10 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<StormOutcom
     while signals.cut.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(1));
     }
-    let is_back = signals.await_all(settings.connections, settings.limit.max(END)).is_ok();
+    let is_back = signals.await_all(settings.connections, settings.limit.max(END), say).is_ok();
     let back_ns = signals.last_back_ns.load(Ordering::SeqCst).max(cut_ns);
     let cpu_after_us = cpu_us();
-    say("all are back; waiting for the last events");
+    say.phase("all are back; waiting for the last events");
     let published = publisher.join().map_err(|_| Error::PublisherPanicked)?;
     let newest = signals.newest_of(&live.signals, END);
     let (live_party, storm_party) = (live.finish(newest)?, storm.finish(newest)?);

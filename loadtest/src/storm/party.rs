@@ -18,6 +18,7 @@ use super::member::{Member, News};
 use crate::Error;
 use crate::clock::now_ns;
 use crate::events::EventCache;
+use crate::say::Say;
 use crate::target::Target;
 
 /// Attempts under way at once, until all are there for the first time.
@@ -46,13 +47,14 @@ impl Signals {
     ///
     /// # Errors
     /// When they have not, after so long.
-    pub fn await_all(&self, members: u32, limit: Duration) -> Result<(), Error> {
+    pub fn await_all(&self, members: u32, limit: Duration, say: &mut dyn Say) -> Result<(), Error> {
         let until_ns = now_ns() + limit.as_nanos() as u64;
         while self.live.load(Ordering::SeqCst) < u64::from(members) {
             if now_ns() > until_ns {
                 let live = self.live.load(Ordering::SeqCst);
                 return Err(Error::Usage(format!("only {live} of {members} connections are up")));
             }
+            say.progress(&|| format!("{} of {members} are up", self.live.load(Ordering::SeqCst)));
             thread::sleep(LOOK);
         }
         Ok(())
