@@ -1,40 +1,29 @@
-//! One WebSocket connection: handshake, subscribing, and what the socket did not take at once.
+//! One WebSocket connection and what its socket did not take at once.
 
-use std::io::{self, Cursor, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
 use mio::net::TcpStream;
-use serde_json::{Value, json};
-use tungstenite::handshake::derive_accept_key;
-use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-const HEADERS_MAX: usize = 64;
-const INPUT_BYTES_MAX: usize = 64 * 1024;
+use crate::wire::Session;
+
 const OUTPUT_BYTES_MAX: usize = 4 << 20;
 
 pub struct Connection {
     stream: TcpStream,
-    phase: Phase,
+    session: Session,
     /// The beginning of a message.
     input: Vec<u8>,
     /// What the socket did not take.
     output: Vec<u8>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Upgrading,
-    Upgraded,
-    Subscribed,
-}
-
 impl Connection {
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, phase: Phase::Upgrading, input: Vec::new(), output: Vec::new() }
+        Self { stream, session: Session::new(), input: Vec::new(), output: Vec::new() }
     }
 
     pub fn is_subscribed(&self) -> bool {
-        self.phase == Phase::Subscribed
+        self.session.is_subscribed()
     }
 
     /// Writes at once what the socket takes, and keeps the rest.
@@ -73,13 +62,15 @@ impl Connection {
             };
             let mut input = std::mem::take(&mut self.input);
             input.extend_from_slice(&buffer[..count]);
-            let taken = self.handle_input(&mut input)?;
+            let mut answers = Vec::new();
+            let taken = self.session.take(&mut input, &mut answers)?;
             if taken < input.len() {
                 input.drain(..taken);
                 self.input = input;
             }
-            if self.input.len() > INPUT_BYTES_MAX {
-                return Err(ErrorKind::InvalidData.into());
+            self.send(&answers)?;
+            if self.session.is_closed() {
+                return Err(ErrorKind::ConnectionAborted.into());
             }
         }
     }
@@ -98,89 +89,4 @@ impl Connection {
         }
         Ok(written)
     }
-
-    /// Returns how many bytes were whole messages.
-    fn handle_input(&mut self, input: &mut [u8]) -> io::Result<usize> {
-        let mut taken = 0;
-        if self.phase == Phase::Upgrading {
-            let Some(head_bytes) = self.upgrade(input)? else { return Ok(0) };
-            taken = head_bytes;
-            self.phase = Phase::Upgraded;
-            self.say(&json!({"type": "welcome", "protocol": "plain"}))?;
-        }
-        loop {
-            let mut cursor = Cursor::new(&input[taken..]);
-            let header = FrameHeader::parse(&mut cursor).map_err(io::Error::other)?;
-            let Some((header, length)) = header else { return Ok(taken) };
-            if length > INPUT_BYTES_MAX as u64 {
-                return Err(ErrorKind::InvalidData.into());
-            }
-            let start = taken + cursor.position() as usize;
-            let end = start + length as usize;
-            let Some(payload) = input.get_mut(start..end) else { return Ok(taken) };
-            let mask = header.mask.unwrap_or_default();
-            payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
-            self.handle_frame(header.opcode, payload)?;
-            taken = end;
-        }
-    }
-
-    /// Answers the handshake; the length of its head when that is whole.
-    fn upgrade(&mut self, input: &[u8]) -> io::Result<Option<usize>> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut headers);
-        let parsed = request.parse(input).map_err(io::Error::other)?;
-        let httparse::Status::Complete(head_bytes) = parsed else { return Ok(None) };
-        let is_key = |name: &str| name.eq_ignore_ascii_case("sec-websocket-key");
-        let key = request.headers.iter().find(|header| is_key(header.name));
-        let key = key.ok_or(ErrorKind::InvalidData)?.value;
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
-            derive_accept_key(key)
-        );
-        self.send(answer.as_bytes())?;
-        Ok(Some(head_bytes))
-    }
-
-    fn handle_frame(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
-        match opcode {
-            OpCode::Data(Data::Text) => self.handle_message(payload),
-            OpCode::Control(Control::Ping) => {
-                self.send(&frame(OpCode::Control(Control::Pong), payload))
-            }
-            OpCode::Control(Control::Pong) => Ok(()),
-            OpCode::Control(Control::Close) => {
-                self.send(&frame(OpCode::Control(Control::Close), payload))?;
-                Err(ErrorKind::ConnectionAborted.into())
-            }
-            _ => Err(ErrorKind::InvalidData.into()),
-        }
-    }
-
-    fn handle_message(&mut self, payload: &[u8]) -> io::Result<()> {
-        let message: Value = serde_json::from_slice(payload)?;
-        match message["type"].as_str() {
-            Some("subscribe") => {
-                self.phase = Phase::Subscribed;
-                let id = &message["subscription_id"];
-                self.say(&json!({"type": "subscribed", "subscription_id": id, "filters": {}}))
-            }
-            Some("ping") => self.say(&json!({"type": "pong"})),
-            _ => Ok(()),
-        }
-    }
-
-    fn say(&mut self, message: &Value) -> io::Result<()> {
-        self.send(&frame(OpCode::Data(Data::Text), message.to_string().as_bytes()))
-    }
-}
-
-/// An unmasked frame.
-pub fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(payload.len() + 10);
-    let header = FrameHeader { opcode, ..FrameHeader::default() };
-    header.format(payload.len() as u64, &mut bytes).expect("a vector takes every byte");
-    bytes.extend_from_slice(payload);
-    bytes
 }

@@ -11,7 +11,7 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use uuid::Uuid;
 
 use crate::Inbox;
-use crate::connection::frame;
+use crate::wire::frame;
 
 const BODY_BYTES_MAX: usize = 16 << 20;
 

@@ -1,3 +1,7 @@
+//! Of every plain server.
+
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
@@ -12,7 +16,7 @@ fn read(socket: &mut WebSocket<std::net::TcpStream>) -> Value {
 fn a_subscriber_is_sent_what_is_published() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let arguments = Arguments { stream_listen: any, control_listen: any, shards: 2 };
-    let server = Server::start(&arguments).expect("it starts");
+    let server = start(&arguments).expect("it starts");
     let stream = std::net::TcpStream::connect(server.stream).expect("it listens");
     let url = format!("ws://{}/ws", server.stream);
     let (mut socket, _) = tungstenite::client(url, stream).expect("an upgrade");
