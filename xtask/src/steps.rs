@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command::{cargo, command, exists, run, run_tests};
 use crate::context::Context;
 use crate::metadata::targets;
-use crate::{Result, autobahn, fuzz, instructions, loom, msrv, tools};
+use crate::{Result, autobahn, compare, fuzz, instructions, loom, msrv, tools};
 
 /// One check.
 pub struct Step {
@@ -87,7 +87,8 @@ pub fn choose(names: &[String]) -> Result<Vec<Stage>> {
 }
 
 fn fmt(context: &Context) -> Result {
-    run(&mut cargo(context, &["fmt", "--all", "--check"]))
+    run(&mut cargo(context, &["fmt", "--all", "--check"]))?;
+    run(&mut cargo(context, &["fmt", "--check", "--manifest-path", compare::AXUM_MANIFEST]))
 }
 
 fn tidy(context: &Context) -> Result {
@@ -96,7 +97,11 @@ fn tidy(context: &Context) -> Result {
 
 fn clippy(context: &Context) -> Result {
     let args = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    run(&mut cargo(context, &args))
+    run(&mut cargo(context, &args))?;
+    // A workspace of its own, which nothing else builds.
+    let mut other = cargo(context, &["clippy", "--locked", "--manifest-path"]);
+    other.args([compare::AXUM_MANIFEST, "--target-dir"]).arg(&context.target);
+    run(other.args(["--", "-D", "warnings"]))
 }
 
 fn shellcheck(context: &Context) -> Result {

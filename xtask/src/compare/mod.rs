@@ -3,7 +3,9 @@
 
 mod contenders;
 mod machine;
+mod others;
 mod run;
+mod server;
 mod table;
 
 use clap::Args;
@@ -14,6 +16,9 @@ use self::run::Run;
 use crate::command::{cargo, run};
 use crate::context::Context;
 use crate::{Result, command};
+
+/// The one that is a workspace of its own.
+pub const AXUM_MANIFEST: &str = "loadtest/compare/axum/Cargo.toml";
 
 /// The load, and who is to bear it.
 #[derive(Args, Debug)]
@@ -52,10 +57,11 @@ pub struct Arguments {
     list: bool,
 }
 
-/// Measures and prints.
+/// Measures and prints. What a server needs is installed, or it is left out, and is told with the
+/// reason; so is a run that came to nothing.
 ///
 /// # Errors
-/// When a server cannot be built or started, or the load tester could not measure it.
+/// When no server can be measured.
 pub fn compare(context: &Context, arguments: &Arguments) -> Result {
     if arguments.list {
         contenders::list();
@@ -64,27 +70,49 @@ pub fn compare(context: &Context, arguments: &Arguments) -> Result {
     if arguments.rounds == 0 || arguments.connections == 0 || arguments.shards == 0 {
         return Err("--rounds, --connections and --shards take at least 1".to_owned());
     }
-    let chosen = contenders::choose(&arguments.servers)?;
-    for contender in &chosen {
-        (contender.prepare)(context)?;
-    }
     let tester = ["build", "--locked", "--release", "--package", "alarmcast-loadtest", "--bins"];
     run(&mut cargo(context, &tester))?;
+    let chosen = contenders::choose(&arguments.servers)?;
+    let (chosen, left_out) = get_ready(context, chosen, arguments.shards);
+    if chosen.is_empty() {
+        return Err(format!("there is no server to measure\n{}", left_out.join("\n")));
+    }
     let cores = Cores::divide(arguments.shards, arguments.realtime)?;
     let load = run::Load::new(arguments);
     println!("\n{load}\n{cores}\n{}\n", machine::describe());
+    left_out.iter().for_each(|line| println!("{line}"));
     let mut runs: Vec<Run> = Vec::new();
     for round in 1..=arguments.rounds {
         for contender in in_turn(&chosen, round) {
-            let run = load.put_on(context, contender, &cores, round)?;
-            println!("{}", table::line(&run));
-            runs.push(run);
+            match load.put_on(context, contender, &cores, round) {
+                Ok(run) => {
+                    println!("{}", table::line(&run));
+                    runs.push(run);
+                }
+                Err(reason) => println!("round {round}  {} NOT MEASURED: {reason}", contender.name),
+            }
         }
     }
-    let names: Vec<_> = chosen.iter().map(|contender| contender.name).collect();
+    let is_measured = |name: &&str| runs.iter().any(|run| run.name == *name);
+    let names: Vec<_> = chosen.iter().map(|contender| contender.name).filter(is_measured).collect();
     println!("\n{}", table::medians(&names, &runs));
     println!("{}", table::ratios(&names, &runs, &arguments.against));
-    Ok(())
+    if names.is_empty() { Err("no server was measured".to_owned()) } else { Ok(()) }
+}
+
+/// Those that can be measured, and a line about each of the others.
+fn get_ready(
+    context: &Context,
+    chosen: Vec<&'static Contender>,
+    shards: u32,
+) -> (Vec<&'static Contender>, Vec<String>) {
+    let mut left_out = Vec::new();
+    let ready = chosen.into_iter().filter(|contender| {
+        let reason = contender.get_ready(context, shards).err();
+        left_out.extend(reason.iter().map(|why| format!("{} is left out: {why}", contender.name)));
+        reason.is_none()
+    });
+    (ready.collect(), left_out)
 }
 
 /// Forward and backward by turns: a drift of the machine falls on all alike.

@@ -1,17 +1,17 @@
 //! One server under the load, once.
 
+use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::io::Read;
+use std::process::Stdio;
 
 use serde_json::Value;
 
 use super::Arguments;
 use super::contenders::Contender;
 use super::machine::{Cores, process_ticks, ticks};
+use super::server::{Guard, Server, prefixed};
 use crate::Result;
-use crate::command::command;
 use crate::context::Context;
 
 /// What is put on every server.
@@ -68,10 +68,10 @@ impl Load {
         cores: &Cores,
         round: u32,
     ) -> Result<Run> {
-        let program = (contender.command)(context, self.shards);
-        let server = Server::start(context, cores.server_prefix(), program)?;
+        let start = (contender.start)(context, self.shards)?;
+        let server = Server::start(context, cores.server_prefix(), start)?;
         let before = (ticks()?, process_ticks(server.child.id())?);
-        let (outcome, tester_ticks) = self.measure(context, cores, &server)?;
+        let (outcome, tester_ticks) = self.measure(context, contender, cores, &server)?;
         let after = (ticks()?, process_ticks(server.child.id())?);
         let ours = after.1 - before.1 + tester_ticks;
         let others = (after.0.busy - before.0.busy).saturating_sub(ours) as f64
@@ -80,7 +80,13 @@ impl Load {
     }
 
     /// Runs the load tester; its result and what it took of the CPU.
-    fn measure(&self, context: &Context, cores: &Cores, server: &Server) -> Result<(Value, u64)> {
+    fn measure(
+        &self,
+        context: &Context,
+        contender: &Contender,
+        cores: &Cores,
+        server: &Server,
+    ) -> Result<(Value, u64)> {
         let events = (self.events * f64::from(self.seconds)).ceil().max(1.0);
         let tester = context.target.join("release/alarmcast-loadtest").display().to_string();
         let mut command = prefixed(context, cores.tester_prefix(), vec![tester])?;
@@ -90,6 +96,13 @@ impl Load {
             .args(["--events", &events.to_string(), "--rate", &self.events.to_string()])
             .args(["--event-bytes", &self.event_bytes.to_string()])
             .args(["--server-pid", &server.child.id().to_string()])
+            .args(
+                contender
+                    .dialect
+                    .template(context)
+                    .iter()
+                    .flat_map(|file| [OsStr::new("--server"), file.as_os_str()]),
+            )
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let child = command.spawn().map_err(|error| format!("the load tester: {error}"))?;
@@ -117,70 +130,6 @@ impl Display for Load {
              {deliveries} deliveries/s; --shards {shards}"
         )
     }
-}
-
-/// A process that ends with this.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // Fails when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A server that takes connections; ended on drop.
-struct Server {
-    child: Guard,
-    stream: String,
-    control: String,
-}
-
-impl std::ops::Deref for Guard {
-    type Target = Child;
-
-    fn deref(&self) -> &Child {
-        &self.0
-    }
-}
-
-impl Server {
-    fn start(context: &Context, prefix: Vec<String>, program: Vec<String>) -> Result<Self> {
-        let name = program.join(" ");
-        let mut command = prefixed(context, prefix, program)?;
-        for (key, _) in std::env::vars_os() {
-            // To Alarmcast each of these is a key of its configuration.
-            if key.to_string_lossy().starts_with("ALARMCAST_") {
-                command.env_remove(key);
-            }
-        }
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let child = command.spawn().map_err(|error| format!("{name} did not start: {error}"))?;
-        let mut child = Guard(child);
-        let stdout = child.0.stdout.take().ok_or("no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let mut address = |scheme: &str| {
-            lines.by_ref().map_while(std::result::Result::ok).find_map(|line| {
-                line.split_whitespace().find(|word| word.starts_with(scheme)).map(str::to_owned)
-            })
-        };
-        let (stream, control) = (address("ws://"), address("http://"));
-        let (Some(stream), Some(control)) = (stream, control) else {
-            return Err(format!("{name} did not say where it listens"));
-        };
-        // What it prints later must not fill the pipe.
-        thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, stream, control })
-    }
-}
-
-fn prefixed(context: &Context, prefix: Vec<String>, program: Vec<String>) -> Result<Command> {
-    let mut words = prefix.into_iter().chain(program);
-    let first = words.next().ok_or("an empty command")?;
-    let mut command = command(context, first);
-    command.args(words);
-    Ok(command)
 }
 
 /// The figures of a load tester's result.

@@ -12,7 +12,7 @@ pub fn line(run: &Run) -> String {
 /// The median of each figure of each server.
 pub fn medians(names: &[&'static str], runs: &[Run]) -> String {
     let mut text = format!(
-        "{:<12} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10} {:>7}\n",
+        "{:<18} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10} {:>7}\n",
         "medians", "CPU µs", "user", "system", "p50 ms", "p99 ms", "bytes/conn", "others"
     );
     for &name in names {
@@ -22,7 +22,7 @@ pub fn medians(names: &[&'static str], runs: &[Run]) -> String {
         let (cpu_us, user_us) = (of(Run::cpu_us), of(|run| run.user_us));
         let system_us = of(|run| run.system_us);
         text.push_str(&format!(
-            "{name:<12} {cpu_us:>8.2} {user_us:>8.2} {system_us:>8.2} {:>9.1} {:>9.1} {:>10.0} {:>6.0}%\n",
+            "{name:<18} {cpu_us:>8.2} {user_us:>8.2} {system_us:>8.2} {:>9.1} {:>9.1} {:>10.0} {:>6.0}%\n",
             of(|run| run.p50_ms),
             of(|run| run.p99_ms),
             of(|run| run.rss_bytes),
@@ -48,14 +48,14 @@ pub fn ratios(names: &[&'static str], runs: &[Run], against: &str) -> String {
             .filter_map(|round| Some(cpu_us(name, round)? / cpu_us(against, round)?))
             .collect();
         let each: String = ratios.iter().map(|ratio| format!(" {ratio:>6.2}")).collect();
-        text.push_str(&format!("{name:<12}{each}   median {:.2}\n", median(ratios)));
+        text.push_str(&format!("{name:<18}{each}   median {:.2}\n", median(ratios)));
     }
     text
 }
 
 fn figures(name: &str, run: &Run) -> String {
     format!(
-        "{name:<12} {:>6.2} µs ({:.2} user, {:.2} system)  p50 {:.1} ms, p99 {:.1} ms  \
+        "{name:<18} {:>6.2} µs ({:.2} user, {:.2} system)  p50 {:.1} ms, p99 {:.1} ms  \
          {:.0} bytes/conn  others {:.0}%",
         run.cpu_us(),
         run.user_us,
@@ -96,8 +96,8 @@ mod tests {
             run("b", 3, 3.0),
         ];
         let text = ratios(&["a", "b"], &runs, "b");
-        assert!(text.contains("a              0.50   0.75   1.00   median 0.75\n"), "{text}");
-        assert!(medians(&["a"], &runs).contains("a                3.00"), "{text}");
+        assert!(text.contains("a                    0.50   0.75   1.00   median 0.75\n"), "{text}");
+        assert!(medians(&["a"], &runs).contains("a                      3.00"), "{text}");
     }
 
     #[test]

@@ -20,6 +20,17 @@ pub fn ensure(context: &Context, program: &str, package: &str) -> Result {
     })
 }
 
+/// Makes `file`, an absolute path, exist, installing `package` when it does not.
+pub fn ensure_file(context: &Context, file: &str, package: &str) -> Result {
+    if Path::new(file).exists() {
+        return Ok(());
+    }
+    println!("installing Debian's {package}, which has {file}");
+    install(context, package).map_err(|reason| {
+        format!("{reason}\ninstall it by hand: apt-get install {package} (it has {file})")
+    })
+}
+
 /// Where promtool is. It is unpacked into the cache folder: its package would
 /// also bring a server and its web libraries.
 pub fn promtool(context: &Context) -> Result<PathBuf> {
