@@ -13,8 +13,9 @@ use crate::priority::ByPriority;
 use crate::tally::Tally;
 use crate::worker;
 
-/// Longest that workers take to say goodbye and count up.
+/// Longest that one worker takes to say goodbye and count up; more share the cores.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
+const FINISH_TIMEOUT_EACH: Duration = Duration::from_secs(5);
 
 /// Worker processes. They end with this, in order or not.
 #[derive(Debug)]
@@ -84,7 +85,8 @@ impl Fleet {
     /// When a worker cannot, or takes too long.
     pub fn finish(mut self, published: u32, by_priority: ByPriority<u64>) -> Result<Tally, Error> {
         self.tell_all(&Command::Finish { published, by_priority })?;
-        let until = Instant::now() + FINISH_TIMEOUT;
+        let others = u32::try_from(self.workers.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let until = Instant::now() + FINISH_TIMEOUT + FINISH_TIMEOUT_EACH.saturating_mul(others);
         while let Some(index) = self.workers.iter().position(|worker| worker.tally.is_none()) {
             match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((index, heard)) => self.note(index, heard)?,
