@@ -35,7 +35,7 @@ pub fn ensure(context: &Context, tool: &Tool) -> Result<PathBuf> {
     install.arg(format!("{name}@{version}")).args(*args);
     // These run for seconds: compile quickly rather than well.
     install
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
