@@ -1,7 +1,6 @@
 //! What has to be known about a run to judge or repeat it.
 
 use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -97,10 +96,11 @@ impl Machine {
         };
         let memory = field(&read("/proc/meminfo"), "MemTotal");
         let kilobytes = memory.and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok());
-        let load = read("/proc/loadavg");
+        let (load, processors) = (read("/proc/loadavg"), read("/proc/cpuinfo"));
         Self {
-            cpu: field(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
-            cpus: thread::available_parallelism().map_or(0, usize::from),
+            cpu: field(&processors, "model name").unwrap_or_default(),
+            // Not those that this process may run on: it may be kept from the server's.
+            cpus: processors.lines().filter(|line| line.starts_with("processor")).count(),
             memory_bytes: kilobytes.unwrap_or(0) * 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_average: load.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0),
