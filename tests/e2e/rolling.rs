@@ -23,7 +23,7 @@ const END: &str = "the end";
 /// nginx before two servers, on a socket in a folder of its own.
 struct Proxy {
     folder: tempfile::TempDir,
-    _program: Program,
+    program: Program,
 }
 
 impl Proxy {
@@ -33,7 +33,7 @@ impl Proxy {
         let [first, second] = servers.map(Server::stream_addr);
         // A server that drains answers 503, one that is gone refuses: the other one is asked.
         let text = format!(
-            "daemon off; master_process off; pid {path}/pid; error_log stderr crit; user root;\n\
+            "daemon off; pid {path}/pid; error_log stderr crit; user root;\n\
              worker_rlimit_nofile 8192; events {{ worker_connections 4096; }}\n\
              http {{\n\
              access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
@@ -49,13 +49,21 @@ impl Proxy {
         fs::write(&file, text).expect("writable");
         let mut nginx = tools::nginx();
         let program = Program::start(nginx.arg("-c").arg(&file).arg("-p").arg(folder.path()));
-        let proxy = Self { folder, _program: program };
+        let proxy = Self { folder, program };
         eventually("nginx listens", || UnixStream::connect(proxy.socket()).ok());
         proxy
     }
 
     fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Told so, nginx ends its workers too; killed, it leaves them behind.
+        self.program.signal("TERM");
+        self.program.wait();
     }
 }
 
