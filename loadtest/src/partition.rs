@@ -12,7 +12,9 @@ use crate::link::PortRange;
 /// Descriptors of a worker that are not connections.
 const DESCRIPTORS_RESERVED: u64 = 256;
 const PORT_FIRST: u16 = 1024;
-const PORT_LAST: u16 = u16::MAX;
+/// Those above are left to whoever lets the kernel choose, publishers first: it passes over a port
+/// that was bound on any address (Linux 6.18, inet_hash_connect).
+const PORT_LAST: u16 = 57_999;
 /// Ports of an address that others may hold.
 const PORTS_SPARED: u32 = 2_000;
 

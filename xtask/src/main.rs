@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod autobahn;
+mod bench;
 mod command;
 mod compare;
 mod context;
@@ -62,6 +63,12 @@ enum Command {
     /// `alarmcast-loadtest fanout` measure it, and prints medians, each round, and ratios.
     /// docs/BENCHMARKS.md says how to read them.
     Compare(compare::Arguments),
+    /// Measure everything that operators choose by, Alarmcast beside other servers, in one table.
+    ///
+    /// Cost per delivery, highest rates, memory, connects, priorities, filters, publishing: each row
+    /// is one or several runs of `alarmcast-loadtest` against a fresh server. About 15 minutes for
+    /// all. docs/BENCHMARKS.md says how to read it.
+    Bench(bench::Arguments),
     /// Count instructions and memory of parts of the program and compare them with the baseline.
     ///
     /// Counts are for each delivery, message, match and so on, and repeat to a fraction of a
@@ -105,6 +112,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Tools => tools::install_all(&Context::find(0)?).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => {
             compare::compare(&Context::find(0)?, &arguments).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Bench(arguments) => {
+            bench::bench(&Context::find(0)?, &arguments).map(|()| ExitCode::SUCCESS)
         }
         Command::Instructions { bless } => {
             let context = Context::find(0)?;

@@ -1,12 +1,13 @@
 //! Servers side by side under one load, in turns, so that what else the machine does falls
 //! on all of them.
 
-mod contenders;
-mod machine;
+pub mod contenders;
+pub mod machine;
 mod others;
 mod run;
-mod server;
+pub mod server;
 mod table;
+pub mod tester;
 
 use clap::Args;
 
@@ -70,8 +71,7 @@ pub fn compare(context: &Context, arguments: &Arguments) -> Result {
     if arguments.rounds == 0 || arguments.connections == 0 || arguments.shards == 0 {
         return Err("--rounds, --connections and --shards take at least 1".to_owned());
     }
-    let tester = ["build", "--locked", "--release", "--package", "alarmcast-loadtest", "--bins"];
-    run(&mut cargo(context, &tester))?;
+    build_tester(context)?;
     let chosen = contenders::choose(&arguments.servers)?;
     let (chosen, left_out) = get_ready(context, chosen, arguments.shards);
     if chosen.is_empty() {
@@ -100,8 +100,14 @@ pub fn compare(context: &Context, arguments: &Arguments) -> Result {
     if names.is_empty() { Err("no server was measured".to_owned()) } else { Ok(()) }
 }
 
+/// The load tester, in its release build.
+pub fn build_tester(context: &Context) -> Result {
+    let tester = ["build", "--locked", "--release", "--package", "alarmcast-loadtest", "--bins"];
+    run(&mut cargo(context, &tester))
+}
+
 /// Those that can be measured, and a line about each of the others.
-fn get_ready(
+pub fn get_ready(
     context: &Context,
     chosen: Vec<&'static Contender>,
     shards: u32,

@@ -1,16 +1,14 @@
 //! One server under the load, once.
 
-use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
-use std::io::Read;
-use std::process::Stdio;
 
 use serde_json::Value;
 
 use super::Arguments;
 use super::contenders::Contender;
 use super::machine::{Cores, process_ticks, ticks};
-use super::server::{Guard, Server, prefixed};
+use super::server::Server;
+use super::tester;
 use crate::Result;
 use crate::context::Context;
 
@@ -88,35 +86,13 @@ impl Load {
         server: &Server,
     ) -> Result<(Value, u64)> {
         let events = (self.events * f64::from(self.seconds)).ceil().max(1.0);
-        let tester = context.target.join("release/alarmcast-loadtest").display().to_string();
-        let mut command = prefixed(context, cores.tester_prefix(), vec![tester])?;
-        command
-            .args(["fanout", "--json", "--url", &server.stream, "--control", &server.control])
-            .args(["--connections", &self.connections.to_string()])
-            .args(["--events", &events.to_string(), "--rate", &self.events.to_string()])
-            .args(["--event-bytes", &self.event_bytes.to_string()])
-            .args(["--server-pid", &server.child.id().to_string()])
-            .args(
-                contender
-                    .dialect
-                    .template(context)
-                    .iter()
-                    .flat_map(|file| [OsStr::new("--server"), file.as_os_str()]),
-            )
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let child = command.spawn().map_err(|error| format!("the load tester: {error}"))?;
-        let mut tester = Guard(child);
-        let mut text = String::new();
-        if let Some(mut stdout) = tester.0.stdout.take() {
-            stdout.read_to_string(&mut text).map_err(|error| format!("its result: {error}"))?;
-        }
-        // It has said all and is ending: the few ticks that are left are not missed.
-        let ticks = process_ticks(tester.0.id())?;
-        let status = tester.0.wait().map_err(|error| format!("the load tester: {error}"))?;
-        let outcome = serde_json::from_str(&text)
-            .map_err(|error| format!("the load tester's result: {error} ({status})"))?;
-        Ok((outcome, ticks))
+        let numbers = [
+            ("--connections", f64::from(self.connections)),
+            ("--events", events),
+            ("--rate", self.events),
+            ("--event-bytes", f64::from(self.event_bytes)),
+        ];
+        tester::run(context, contender, cores, server, "fanout", &numbers)
     }
 }
 
