@@ -32,16 +32,6 @@ pub fn one_percent(group: u32) -> Value {
     })
 }
 
-/// Ten of all, however many they are.
-pub fn ten(group: u32) -> Value {
-    let team = if group < 10 { 7 } else { group };
-    json!({
-        "severities": ["P1", "P0"],
-        "labels": {"team": format!("team-{team}"), "env": "prod"},
-        "none_of": [{"sources": [format!("muted-{group}")]}],
-    })
-}
-
 /// Nothing to find them by but a small set of names.
 pub fn patterns(group: u32) -> Value {
     json!({"severities": ["P1"], "sources": [{"glob": format!("*-{group}")}]})

@@ -6,14 +6,10 @@
 //! unmeasured, then again within [`counted_part`], and prints for how many and in how many
 //! nanoseconds it was done.
 
-// Those of the benches and of the tests are used in part.
-#[allow(dead_code, reason = "some of it is for tests")]
 #[path = "../../tests/delivery_allocations/counting.rs"]
 mod counting;
-#[allow(dead_code, reason = "some of it is for tests")]
 #[path = "../../tests/delivery_allocations/crowd.rs"]
 mod crowd;
-#[allow(dead_code, reason = "some of it is for benches")]
 #[path = "../distinct.rs"]
 mod distinct;
 #[path = "../../tests/delivery_allocations/idle.rs"]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Work;
-use crate::crowd::{Crowd, Network, Simulated, Wishes};
+use crate::crowd::{Crowd, Network, Simulated, Wishes, event};
 use crate::null_shard;
 
 const SUBSCRIBERS: u32 = 200;
@@ -81,25 +81,10 @@ fn wishes(number: usize) -> Wishes {
 fn publish_and_read(crowd: &mut Crowd<Simulated>, round: u64) {
     let events = if round.is_multiple_of(3) { 1 } else { 5 };
     for number in round..round + events {
-        crowd.publish(event(number));
+        let priority = ["low", "normal", "high"][(number % 3) as usize];
+        crowd.publish(event(number as usize, priority));
     }
     crowd.turns();
     crowd.read();
     crowd.network.pass(Duration::from_millis(50));
-}
-
-fn event(number: u64) -> Value {
-    let priority = ["low", "normal", "high"][(number % 3) as usize];
-    let source = ["api", "db"][(number % 2) as usize];
-    json!({
-        "event_type": "incident_created",
-        "priority": priority,
-        "incident": {
-            "id": "019ca8e1-9f40-7000-8000-0000000000aa",
-            "severity": "P1",
-            "source": source,
-            "title": "Checkout is slow",
-            "labels": {"team": "payments"},
-        },
-    })
 }

@@ -117,18 +117,6 @@ impl EpollDriver {
         assert_eq!(listed, self.work.len());
     }
 
-    /// Carries out what is staged, in order.
-    fn begin_staged(&mut self) {
-        while let Some((kind, socket)) = self.operations.begin_next() {
-            match kind {
-                Kind::Recv => self.sockets.list(socket, &mut self.work),
-                Kind::Send => self.send(socket),
-                Kind::Shutdown => self.shut_down(socket),
-                _ => self.close(socket),
-            }
-        }
-    }
-
     /// Tries the send in flight, unless the socket is known to be full.
     fn send(&mut self, socket: Socket) {
         let connected = self.sockets.at(socket);
@@ -270,7 +258,7 @@ impl EpollDriver {
 impl Driver for EpollDriver {
     fn push(&mut self, token: Token, op: Op) -> Result<(), Op> {
         if self.operations.is_full() {
-            self.begin_staged();
+            self.submit();
         }
         self.operations.stage(token, op)
     }
@@ -279,8 +267,16 @@ impl Driver for EpollDriver {
         self.operations.stage_cancel(token);
     }
 
+    /// Carries out what is staged, in order.
     fn submit(&mut self) {
-        self.begin_staged();
+        while let Some((kind, socket)) = self.operations.begin_next() {
+            match kind {
+                Kind::Recv => self.sockets.list(socket, &mut self.work),
+                Kind::Send => self.send(socket),
+                Kind::Shutdown => self.shut_down(socket),
+                _ => self.close(socket),
+            }
+        }
     }
 
     fn submit_and_wait(
@@ -288,7 +284,7 @@ impl Driver for EpollDriver {
         deadline: Option<Instant>,
         completions: &mut Completions,
     ) -> io::Result<()> {
-        self.begin_staged();
+        self.submit();
         loop {
             let timeout = self.timeout(deadline);
             let undisturbed = self.look(timeout)?;

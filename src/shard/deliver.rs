@@ -1,7 +1,6 @@
 //! From the inbox to the lanes.
 
 use std::cmp::Reverse;
-use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -80,19 +79,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         stored: &mut Stored,
         now: Instant,
     ) {
-        /// So many connections' memory is asked for before the first is waited for.
-        const AT_ONCE: usize = 32;
-        let lane = Lane::from(event.event.priority);
-        for slots in slots.chunks(AT_ONCE) {
-            let warm = |slot: &u32| Some(self.connections.at(*slot)?.1.backlog.warm(lane));
-            black_box(slots.iter().filter_map(warm).fold(0, usize::wrapping_add));
-            for &slot in slots {
-                let encoding = self.handler.encoding(slot);
-                let arena = &mut self.arena;
-                let (id, bytes) = *stored[encoding.index()]
-                    .get_or_insert_with(|| store_event(arena, event, encoding));
-                self.queue_event(slot, event, id, bytes, now);
-            }
+        for &slot in slots {
+            let encoding = self.handler.encoding(slot);
+            let arena = &mut self.arena;
+            let (id, bytes) = *stored[encoding.index()]
+                .get_or_insert_with(|| store_event(arena, event, encoding));
+            self.queue_event(slot, event, id, bytes, now);
         }
     }
 

@@ -1,7 +1,7 @@
 //! L4: one pinned thread with its loop, memory and connections; shares nothing.
 //!
 //! A *turn* is one pass of the loop: wait, dispatch completions, look at the timers,
-//! drain the inbox, flush. Each part has a budget, so that none starves another.
+//! drain the inbox, flush, answer requests. Each part has a budget, so that none starves another.
 
 #![forbid(unsafe_code)]
 

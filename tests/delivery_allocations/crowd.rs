@@ -1,15 +1,13 @@
 //! A shard with many subscribers on any driver, whose turns are counted.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use alarmcast::base::clock::Clock;
 use alarmcast::event::Priority;
 use alarmcast::io::sim::{Faults, SimClient, SimDriver, SimListener, SimNet};
-use alarmcast::io::socket::{ListenOptions, listen};
-use alarmcast::io::{Driver, DriverConfig, EpollDriver, UringDriver, Waker};
+use alarmcast::io::{Driver, DriverConfig, Waker};
 use alarmcast::protocol::{Encoded, msgpack, parse_item};
 use alarmcast::queue::Limits;
 use alarmcast::session::Timing;
@@ -28,6 +26,22 @@ use uuid::Uuid;
 use crate::counting::Counts;
 
 const SOCKETS_MAX: u32 = 12_000;
+
+/// A usual incident; every other one is of another source.
+pub fn event(number: usize, priority: &str) -> Value {
+    let source = if number.is_multiple_of(2) { "api" } else { "db" };
+    json!({
+        "event_type": "incident_created",
+        "priority": priority,
+        "incident": {
+            "id": "019ca8e1-9f40-7000-8000-0000000000aa",
+            "severity": "P1",
+            "source": source,
+            "title": "Checkout is slow",
+            "labels": {"team": "payments"},
+        },
+    })
+}
 
 /// How the subscribers reach their shard.
 pub trait Network {
@@ -243,50 +257,6 @@ impl Write for SimLink {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-/// Over the kernel's loopback.
-pub struct Kernel<D> {
-    addr: SocketAddr,
-    make: std::marker::PhantomData<D>,
-}
-
-pub trait KernelDriver: Driver + Sized {
-    fn make(config: &DriverConfig, listener: std::net::TcpListener) -> Self;
-}
-
-impl KernelDriver for EpollDriver {
-    fn make(config: &DriverConfig, listener: std::net::TcpListener) -> Self {
-        Self::new(config, listener).expect("an epoll instance")
-    }
-}
-
-impl KernelDriver for UringDriver {
-    fn make(config: &DriverConfig, listener: std::net::TcpListener) -> Self {
-        Self::new(config, listener).expect("a ring")
-    }
-}
-
-impl<D: KernelDriver> Network for Kernel<D> {
-    type Driver = D;
-    type Link = TcpStream;
-
-    fn new(config: DriverConfig) -> (Self, D) {
-        let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = listen(local, &ListenOptions::default()).expect("a free port");
-        let addr = listener.local_addr().expect("it is bound");
-        (Self { addr, make: std::marker::PhantomData }, D::make(&config, listener))
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.addr).expect("room in the listener's backlog");
-        stream.set_nonblocking(true).expect("a socket");
-        stream
-    }
-
-    fn clock(&self) -> Clock {
-        Clock::System
     }
 }
 

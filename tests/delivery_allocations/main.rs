@@ -5,14 +5,16 @@
 mod counting;
 mod crowd;
 mod idle;
+mod kernel;
 
 use std::time::Duration;
 
 use alarmcast::io::{EpollDriver, UringDriver};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use counting::Counts;
-use crowd::{Crowd, Kernel, Network, Simulated, Wishes};
+use crowd::{Crowd, Network, Simulated, Wishes, event};
+use kernel::Kernel;
 
 const PRIORITIES: [&str; 4] = ["low", "normal", "high", "critical"];
 const WARM_UP_ROUNDS: usize = 100;
@@ -27,21 +29,6 @@ const TOLD: usize = 8;
 const EVENT_ALLOCATIONS_MAX: i64 = 16;
 /// Allocations for one notice of what was shed.
 const NOTICE_ALLOCATIONS_MAX: i64 = 4;
-
-fn event(number: usize, priority: &str) -> Value {
-    let source = ["api", "db"][number % 2];
-    json!({
-        "event_type": "incident_created",
-        "priority": priority,
-        "incident": {
-            "id": "019ca8e1-9f40-7000-8000-0000000000aa",
-            "severity": "P1",
-            "source": source,
-            "title": "Checkout is slow",
-            "labels": {"team": "payments"},
-        },
-    })
-}
 
 /// Both encodings and several filters, so that one turn's events are sent alone to some, and
 /// gathered, in different sets, for others.

@@ -41,7 +41,7 @@ fn padded(plan: &Plan, due: Due, sent_ns: u64, padding_bytes: usize) -> Value {
             event
         }
         Kind::Of(priority) => {
-            let mut event = of(priority, &text);
+            let mut event = of_priority(priority, &text);
             // Fields that the server does not know, such as metadata mostly, are passed on.
             event["metadata"] = metadata(plan, due, sent_ns);
             // An incident says itself what it affects.
@@ -53,7 +53,7 @@ fn padded(plan: &Plan, due: Due, sent_ns: u64, padding_bytes: usize) -> Value {
 }
 
 /// An event that has this priority by itself.
-fn of(priority: Priority, text: &str) -> Value {
+pub fn of_priority(priority: Priority, text: &str) -> Value {
     match priority {
         Priority::Critical => json!({
             "event_type": "incident_created",

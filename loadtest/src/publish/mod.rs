@@ -16,6 +16,8 @@ use crate::tally::empty_histogram;
 use crate::target::Target;
 use crate::template::Publish;
 
+pub(crate) use event::of_priority;
+
 const WAIT_DEFAULT: Duration = Duration::from_millis(200);
 
 /// What to publish, and how.

@@ -4,16 +4,15 @@ use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::json;
 use ureq::Agent;
 
 use crate::Error;
 use crate::priority::{ByPriority, Priority};
+use crate::publish::of_priority;
 use crate::slow::audit::Published;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_millis(200);
-const INCIDENT: &str = "019ca8e1-9f40-7000-8000-0000000000aa";
 
 /// Publishes, and keeps book of it.
 pub struct Publisher {
@@ -96,29 +95,7 @@ impl Publisher {
 }
 
 fn text(priority: Priority, event_bytes: usize) -> String {
-    let event = |padding: &str| {
-        let event = match priority {
-            Priority::Critical => json!({
-                "event_type": "incident_created",
-                "incident": {
-                    "id": INCIDENT, "severity": "P0", "source": "load", "title": "load",
-                    "description": padding,
-                },
-            }),
-            Priority::High => json!({
-                "event_type": "escalated", "incident_id": INCIDENT,
-                "from_severity": "P2", "to_severity": "P1", "reason": padding,
-            }),
-            Priority::Normal => json!({
-                "event_type": "playbook_started", "incident_id": INCIDENT,
-                "playbook_id": "load", "playbook_name": padding,
-            }),
-            Priority::Low => json!({
-                "event_type": "system_event", "category": "load", "message": padding,
-            }),
-        };
-        event.to_string()
-    };
+    let event = |padding: &str| of_priority(priority, padding).to_string();
     event(&"x".repeat(event_bytes.saturating_sub(event("").len())))
 }
 

@@ -70,16 +70,6 @@ impl SimDriver {
         assert_eq!(self.links.len(), self.operations.table.open_count() as usize);
     }
 
-    fn begin_staged(&mut self) {
-        while let Some((kind, socket)) = self.operations.begin_next() {
-            match kind {
-                Kind::Shutdown => self.shut_down(socket),
-                Kind::Close => self.close(socket),
-                _ => {} // Carried out by the wait.
-            }
-        }
-    }
-
     fn shut_down(&mut self, socket: Socket) {
         let how = self.operations.table.direction(socket);
         // What the network took before is still delivered, a send just staged included.
@@ -205,7 +195,7 @@ impl SimDriver {
 impl Driver for SimDriver {
     fn push(&mut self, token: Token, op: Op) -> Result<(), Op> {
         if self.operations.is_full() {
-            self.begin_staged();
+            self.submit();
         }
         let refused = {
             let net = &mut *self.net.borrow_mut();
@@ -219,7 +209,13 @@ impl Driver for SimDriver {
     }
 
     fn submit(&mut self) {
-        self.begin_staged();
+        while let Some((kind, socket)) = self.operations.begin_next() {
+            match kind {
+                Kind::Shutdown => self.shut_down(socket),
+                Kind::Close => self.close(socket),
+                _ => {} // Carried out by the wait.
+            }
+        }
     }
 
     /// Returns without anything also when something arrives at a client, which may act then;
@@ -230,7 +226,7 @@ impl Driver for SimDriver {
         completions: &mut Completions,
     ) -> io::Result<()> {
         self.operations.stats.enters += 1;
-        self.begin_staged();
+        self.submit();
         self.advance();
         let woken = self.woken.swap(false, Ordering::AcqRel);
         if !self.operations.has_done() && !woken && self.pass_time(deadline) {

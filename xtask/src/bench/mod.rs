@@ -6,7 +6,6 @@ mod table;
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 
@@ -16,6 +15,7 @@ use crate::Result;
 use crate::compare::machine::{self, Cores};
 use crate::compare::{build_tester, contenders, get_ready};
 use crate::context::Context;
+use crate::report;
 
 /// What is measured, and for whom.
 #[derive(Args, Debug)]
@@ -38,7 +38,6 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When there is nothing to measure, or the figures cannot be written.
-#[allow(clippy::disallowed_methods, reason = "how long it took is told to whoever waited")]
 pub fn bench(context: &Context, arguments: &Arguments) -> Result {
     if arguments.list {
         ROWS.iter().for_each(|row| println!("{:<12} {}", row.name, row.about));
@@ -50,7 +49,7 @@ pub fn bench(context: &Context, arguments: &Arguments) -> Result {
     if servers.is_empty() {
         return Err(format!("there is no server to measure\n{}", left_out.join("\n")));
     }
-    let started = Instant::now();
+    let started = report::now();
     let bench = Bench { context, cores: Cores::divide(1, false)? };
     let mut columns: Vec<Column> = servers.iter().map(|server| Column::new(server.name)).collect();
     // Row by row: what else the machine does at a time falls on all servers alike.
