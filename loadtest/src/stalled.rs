@@ -25,6 +25,9 @@ const BETWEEN_SAMPLES: Duration = Duration::from_millis(100);
 const NOISE_BYTES: u64 = 2 * 1024 * 1024;
 const NOISE_SHARE: u64 = 50;
 
+const CONNECTIONS: &str = "websocket_active_connections";
+const HISTORY_BYTES: &str = "alarmcast_history_bytes";
+
 /// A run, in full.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -76,6 +79,9 @@ pub struct Memory {
     /// After each tenth of the flood that comes when one like it has filled their sockets.
     pub tenths: Vec<u64>,
     pub max: u64,
+    /// By how much the history of events grew in that flood, as the server estimates it: that is
+    /// every server's that keeps one, whoever reads.
+    pub history_grown: u64,
     /// Connections at the end of the flood, those that do not read among them.
     pub held: u32,
 }
@@ -95,13 +101,15 @@ pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StalledOutcome, Err
         let connected = sample(settings.server_pid)?.rss_bytes;
         // Until their sockets and lanes are full they are clients like others.
         fanout::run(&settings.fanout, say)?;
+        let history = metric(&settings.control, HISTORY_BYTES)?;
         let (with, samples) = sampled(settings.server_pid, || fanout::run(&settings.fanout, say));
         let memory = Memory {
             before,
             connected,
             max: samples.iter().copied().max().unwrap_or(0),
             tenths: tenths(&samples),
-            held: u32::try_from(active(&settings.control)?).unwrap_or(u32::MAX),
+            history_grown: metric(&settings.control, HISTORY_BYTES)?.saturating_sub(history),
+            held: u32::try_from(metric(&settings.control, CONNECTIONS)?).unwrap_or(u32::MAX),
         };
         drop(silent);
         rounds.push(Round { without, with: with?, memory });
@@ -143,15 +151,15 @@ fn tenths(samples: &[u64]) -> Vec<u64> {
     (1..=10).filter_map(at).copied().collect()
 }
 
-/// Connections that the server holds, as it tells.
-fn active(control: &str) -> Result<u64, Error> {
-    const NAME: &str = "websocket_active_connections ";
+/// A gauge of the server's.
+fn metric(control: &str, name: &str) -> Result<u64, Error> {
     let url = format!("{}/metrics", control.trim_end_matches('/'));
     let failed = |error: ureq::Error| Error::Usage(format!("{url}: {error}"));
     let mut response = ureq::get(&url).call().map_err(failed)?;
     let text = response.body_mut().read_to_string().map_err(failed)?;
-    let value = text.lines().find_map(|line| line.strip_prefix(NAME)?.parse().ok());
-    value.ok_or_else(|| Error::Usage(format!("{url} has no {NAME}")))
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+    let value = text.lines().find_map(value);
+    value.ok_or_else(|| Error::Usage(format!("{url} has no {name}")))
 }
 
 fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
@@ -163,7 +171,7 @@ fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
         complaints.extend(of_fanout.map(|complaint| format!("round {number}: {complaint}")));
         let Memory { before, max, held, .. } = round.memory;
         bytes_per_stalled = bytes_per_stalled.max(max.saturating_sub(before) as f64 / each);
-        if let Some(grown) = growth(&round.memory.tenths) {
+        if let Some(grown) = growth(&round.memory.tenths, round.memory.history_grown) {
             complaints.push(format!("round {number}: memory grew by {grown} bytes to the end"));
         }
         if held < settings.stalled {
@@ -200,9 +208,10 @@ fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
 }
 
 /// From the middle of the flood to its end, where it is more than noise.
-fn growth(tenths: &[u64]) -> Option<u64> {
+/// Growth from the middle of a flood to its end, beyond that of the history in all of it.
+fn growth(tenths: &[u64], history_grown: u64) -> Option<u64> {
     let (middle, end) = (*tenths.get(tenths.len() / 2)?, *tenths.last()?);
-    let grown = end.saturating_sub(middle);
+    let grown = end.saturating_sub(middle + history_grown);
     (grown > NOISE_BYTES + middle / NOISE_SHARE).then_some(grown)
 }
 
@@ -216,9 +225,11 @@ mod tests {
         let flat: Vec<u64> =
             [10, 60, 99, 100, 100, 100, 101, 100, 102, 101].map(|m| m * MIB).into();
         let grows: Vec<u64> = (1..=10).map(|tenth| tenth * 20 * MIB).collect();
-        assert_eq!(growth(&flat), None);
-        assert_eq!(growth(&grows), Some(80 * MIB));
-        assert_eq!(growth(&[]), None);
+        assert_eq!(growth(&flat, 0), None);
+        assert_eq!(growth(&grows, 0), Some(80 * MIB));
+        assert_eq!(growth(&grows, 30 * MIB), Some(50 * MIB));
+        assert_eq!(growth(&grows, 80 * MIB), None);
+        assert_eq!(growth(&[], 0), None);
         assert_eq!(tenths(&(1..=20).collect::<Vec<_>>()), [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
         assert_eq!(tenths(&[]), [0; 0]);
     }

@@ -89,16 +89,6 @@ impl Backlog {
         }
     }
 
-    /// Reads what queueing on this lane will read, so that the memory of several connections can be
-    /// on its way at once; what is given back means nothing.
-    pub fn warm(&self, lane: Lane) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::One(waiting) => waiting.bytes as usize,
-            Self::Many(outbox) => outbox.warm(lane),
-        }
-    }
-
     /// Neither a frame nor a loss to be told.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing)

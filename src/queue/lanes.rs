@@ -144,14 +144,6 @@ impl Outbox {
         self.push(lane, id, bytes, limits)
     }
 
-    /// Reads what queueing on this lane will read; see [`Backlog::warm`](super::Backlog::warm).
-    pub fn warm(&self, lane: Lane) -> usize {
-        let queued = &self.lanes[lane as usize];
-        let ends = queued.front().into_iter().chain(queued.back());
-        ends.fold(self.bytes, |sum, (_, bytes)| sum.wrapping_add(*bytes as usize))
-            .wrapping_add(self.loss.count(Priority::Low) as usize)
-    }
-
     /// Takes away all that may be shed, lowest lane first; as when memory runs short.
     pub fn shed_all(&mut self, kept: Priorities, shed: &mut Vec<(Lane, FrameId)>) {
         for (priority, _) in WATERMARKS.into_iter().filter(|(it, _)| !kept.contains(*it)) {

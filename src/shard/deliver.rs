@@ -56,6 +56,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Queues an event at every connection that wants it; gives their number.
     fn deliver(&mut self, event: &Arc<Encoded>, now: Instant) -> usize {
         self.newest_seq = self.newest_seq.max(event.event.seq);
+        self.make_room_for_stalled(now);
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
         self.handler.matching(event, &mut matched);
@@ -66,7 +67,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let mut stored = Stored::default();
         self.queue_event_at(&matched, event, &mut stored, now);
         self.matched = matched;
-        let given_back = self.stalled.keep(event, stored);
+        let given_back = self.stalled.keep(event, stored, now);
         given_back.into_iter().for_each(|stored| self.release_stored(stored));
         count
     }
@@ -166,8 +167,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     /// Notes what was just shed in the connection's loss record, and releases it.
-    fn account_shed(&mut self, key: Key) {
-        let Self { connections, arena, shed, links, losses, .. } = self;
+    pub(super) fn account_shed(&mut self, key: Key) {
+        let Self { connections, arena, shed, links, .. } = self;
         let outbox = connections.get_mut(key).and_then(|it| it.backlog.outbox_mut());
         let Some(outbox) = outbox else { return };
         for (_, id) in shed.drain(..) {
@@ -176,7 +177,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if let Some(EventMark { seq, priority, .. }) = arena.get(id).event {
                 outbox.loss.add(seq, priority);
                 links.stats.events_shed[priority.index()].add(1);
-                losses.add(key.slot, priority);
             }
             arena.release(id);
         }
@@ -201,6 +201,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn reduce_backlogs(&mut self, enough: usize, now: Instant) {
+        self.settle_all(now);
         let mut backlogs: Vec<(usize, Key)> = Vec::new();
         for key in self.connections.keys() {
             let Some(connection) = self.connections.get(key) else { continue };
@@ -348,7 +349,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 }
 
 /// Puts an event's frame into the arena, with a reference of the caller's; gives its size too.
-fn store_event(arena: &mut Arena, event: &Encoded, encoding: Encoding) -> (FrameId, usize) {
+pub(super) fn store_event(arena: &mut Arena, event: &Encoded, encoding: Encoding) -> (FrameId, usize) {
     let bytes = event.frame(encoding).clone();
     let frame_bytes = bytes.len();
     let Event { seq, priority, accepted_at, .. } = event.event;

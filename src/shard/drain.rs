@@ -109,6 +109,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             let is_last_call = leaving.last_call <= now;
             let late = if is_last_call { leaving.late.pop() } else { None };
             let Some(key) = late.or_else(|| leaving.pop_due(now)) else { break };
+            self.settle(key.slot, now);
             if is_last_call || !self.reads_overflow(key) {
                 self.close(key, GOING_AWAY, now);
             } else if let Some(leaving) = &mut self.drain.leaving {

@@ -8,7 +8,7 @@ use crate::base::clock::Instant;
 use crate::base::limits::CONGESTED_SEND_BYTES_MAX;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
-use crate::queue::{Arena, Backlog, EventMark, Frame, FrameId, Lane, Loss};
+use crate::queue::{Arena, Backlog, EventMark, Frame, FrameId, Lane};
 use crate::shard::batching::Batching;
 use crate::shard::connection::{Ending, InFlight};
 use crate::shard::handler::{Handler, LossReason};
@@ -129,6 +129,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         };
         let Some(outbox) = connection.backlog.outbox_mut() else { return };
         let loss = outbox.loss.take();
+        self.losses.add(key.slot, &loss);
         let Some((from, _)) = loss.range() else { return };
         let notice = self.handler.dropped(key, &loss, LossReason::SlowConsumer);
         let Some(bytes) = notice else { return };
@@ -255,7 +256,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         while let Some(id) = outbox.pop() {
             self.arena.release(id);
         }
-        outbox.loss = Loss::default();
+        self.losses.add(key.slot, &outbox.loss.take());
         for id in greeting.into_iter().flatten() {
             outbox.push_past_limits(Lane::Control, id, self.arena.get(id).bytes.len());
         }
@@ -277,7 +278,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 while let Some(id) = outbox.pop() {
                     self.arena.release(id);
                 }
-                outbox.loss = Loss::default();
+                self.losses.add(key.slot, &outbox.loss.take());
                 self.pools.put_outbox(outbox);
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::event::Priority;
 use crate::filter::Filter;
@@ -107,8 +108,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         (self.session_id(key, connection) == session_id).then_some(key)
     }
 
-    pub(super) fn detail(&self, session_id: Uuid) -> Option<Detail> {
+    pub(super) fn detail(&mut self, session_id: Uuid, now: Instant) -> Option<Detail> {
         let key = self.find(session_id)?;
+        self.settle(key.slot, now);
         let connection = self.connections.get(key)?;
         let mut subscriptions = Vec::new();
         if connection.is_open {
@@ -145,7 +147,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             lanes,
             overflows: if is_open { self.handler.overflows(key.slot) } else { Default::default() },
             in_flight,
-            lost: self.losses.of(key.slot),
+            lost: self.lost(key),
             subscriptions: if is_open { self.handler.subscriptions(key.slot) } else { 0 },
         }
     }

@@ -18,7 +18,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let stats = &self.links.stats;
         let mut counted = 0_u64;
         let (mut open, mut paused, mut refused, mut waiting_bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let (mut references, mut dirty, mut urgent, mut partial_bytes) = (0, 0, 0, 0);
+        let (mut references, mut partial_bytes) = (self.stalled.references(), 0);
+        let (mut dirty, mut urgent) = (0, 0);
         let (mut gathered, mut handshakes) = (HashSet::new(), 0);
         for key in self.connections.keys() {
             let connection = self.connections.get(key).expect("a key of the slab");

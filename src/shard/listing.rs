@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::base::clock::Instant;
 use crate::base::network::Network;
 use crate::base::slab::Key;
 use crate::io::Driver;
@@ -127,7 +128,7 @@ impl Walk {
 
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// Goes on with the first walk, as far as this turn's part reaches.
-    pub(super) fn walk(&mut self) {
+    pub(super) fn walk(&mut self, now: Instant) {
         let Some(mut walk) = self.walks.0.pop_front() else { return };
         if walk.answer.is_closed() {
             return;
@@ -141,6 +142,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             let slot = walk.next_slot;
             walk.next_slot += 1;
+            self.settle(slot, now);
             looks += 1 + self.look_at(slot, &mut walk);
         }
         walk.finish();
@@ -177,7 +179,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 (position, connection.frames_held())
             }
             Sort::Backlog => (most(connection.backlog.bytes() as u64), 0),
-            Sort::Losses => (most(self.losses.of(key.slot).iter().sum()), 0),
+            Sort::Losses => (most(self.lost(key).iter().sum()), 0),
             Sort::Address => (connection.peer.address.rank(), 0),
         }
     }

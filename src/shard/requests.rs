@@ -84,19 +84,20 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 Request::Drain { window, deadline } => self.drain.request(window, deadline),
                 Request::Connections(query, answer) => self.walks.begin(*query, answer),
                 Request::Connection(session_id, answer) => {
-                    let _ = answer.send(self.detail(session_id).map(Box::new));
+                    let _ = answer.send(self.detail(session_id, now).map(Box::new));
                 }
                 Request::Close(session_id, dismissal, answer) => {
                     let _ = answer.send(self.dismiss(session_id, dismissal, now));
                 }
             }
         }
-        self.walk();
+        self.walk(now);
     }
 
     /// Ends a connection because an operator wants it to.
     fn dismiss(&mut self, id: Uuid, dismissal: Dismissal, now: Instant) -> Option<Dismissed> {
         let key = self.find(id)?;
+        self.settle(key.slot, now);
         let connection = self.connections.get(key)?;
         if connection.session.is_handshaking() {
             self.links.stats.dismissed.add(1);

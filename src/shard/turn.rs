@@ -178,7 +178,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.promote_waiting(start);
         self.catch_up();
         self.flush(start);
-        self.queue_deferred(start);
+        self.settle_due(start);
         // Only now every backlog is as far as the events that were taken from the inbox.
         self.answer_requests(start);
         self.advance_drain(start);
@@ -198,6 +198,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             || self.can_go_on()
             || !self.refused.is_empty()
             || !self.walks.is_empty()
+            || self.stalled.is_due()
             || !self.links.inbox.is_empty()
             || self.links.inbox.is_forced();
         let deadline = if has_work { Some(Instant::default()) } else { self.next_deadline() };
@@ -210,12 +211,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let timers = self.wheel.next().map(|next| self.absence.not_before(next));
         let (alarm, place) = (self.extras.next(), self.places.next());
         let deadlines = [timers, alarm, place, self.accepts.retry_at(), self.drain.next()];
-        deadlines.into_iter().flatten().min()
+        deadlines.into_iter().chain([self.stalled.next()]).flatten().min()
     }
 
     fn dispatch(&mut self, now: Instant) {
         let mut completions = std::mem::take(&mut self.completions);
         for Completion { token, outcome } in completions.drain(..) {
+            if matches!(token.kind(), Kind::Recv | Kind::Send) {
+                self.settle(token.key().slot, now);
+            }
             match token.kind() {
                 Kind::Accept => self.handle_accept(token.key().slot, outcome, now),
                 Kind::Recv => self.handle_recv(token.key(), outcome, now),
@@ -236,6 +240,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.wheel.expire(now, &mut expired);
         for slot in expired.drain(..) {
             if let Some((key, _)) = self.connections.at(slot) {
+                self.settle(slot, now);
                 self.handle_deadlines(key, now);
             }
         }

@@ -46,10 +46,11 @@ fn rows_of_round(round: &Round, table: &mut Table) {
     table.row(
         "  server memory",
         format_args!(
-            "{} before, {} with all connected, then {}; {} held to the end",
+            "{} before, {} with all connected, then {}, where history grew by {}; {} held to the end",
             Bytes(memory.before),
             Bytes(memory.connected),
             tenths.join(", "),
+            Bytes(memory.history_grown),
             memory.held
         ),
     );
