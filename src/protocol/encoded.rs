@@ -35,6 +35,11 @@ impl Encoded {
         self.frames[encoding.index()].get_or_init(|| encode(&self.event, encoding))
     }
 
+    /// Size of the largest frame that was built so far.
+    pub fn encoded_bytes(&self) -> usize {
+        self.frames.iter().filter_map(OnceLock::get).map(Bytes::len).max().unwrap_or(0)
+    }
+
     /// What it may be collapsed by; nothing where it has no fingerprint, or one that is too long.
     pub fn storm(&self) -> Option<&Storm> {
         let storm = self.storm.get_or_init(|| {

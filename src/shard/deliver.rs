@@ -19,30 +19,58 @@ use crate::shard::handler::Handler;
 use crate::shard::stalled::Stored;
 use crate::shard::turn::Shard;
 
+/// Events taken from the inbox that the flush has not got round to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ahead {
+    events: usize,
+    bytes: usize,
+}
+
+impl Ahead {
+    /// What a send carries at most, more or less; and a small part of what may wait for a
+    /// connection, so that a burst is not shed for those that would take it.
+    fn is_enough(&self, limits: Limits) -> bool {
+        const EVENTS_MAX: usize = 48;
+        const SHARE: usize = 16;
+        self.events >= (limits.messages_max / SHARE).clamp(1, EVENTS_MAX)
+            || self.bytes >= limits.bytes_max / SHARE
+    }
+}
+
 impl<D: Driver, H: Handler> Shard<D, H> {
-    /// Takes events while this turn's budget lasts, urgent ones first.
+    /// Takes events while this turn's budget lasts, urgent ones first, and no more than the flush
+    /// can send together.
     ///
     /// Events that are not urgent wait in the inbox while the flush is behind: then it is this
     /// shard that is slow and not its clients, so that the hub, and in the end the publishers,
-    /// should feel it rather than the clients' outboxes.
+    /// should feel it rather than the clients' outboxes. Some are taken all the same: a send costs
+    /// the kernel nearly as much for one event as for several.
     pub(super) fn drain_inbox(&mut self, now: Instant) {
         /// Of the budget, what may be delivered after an urgent event before it is sent.
         const URGENT_SHARE: usize = 16;
-        let is_behind = self.dirty.len() > self.settings.turn_sends_max;
+        if self.dirty.len() <= self.settings.turn_sends_max {
+            self.ahead = Ahead::default();
+        }
+        let limits = self.settings.outbox;
+        let mut urgent_ahead = Ahead::default();
         self.complete_to = self.links.inbox.complete_to();
         let (mut deliveries, mut budget) = (0, self.settings.turn_deliveries_max);
-        while deliveries < budget {
+        while deliveries < budget && !urgent_ahead.is_enough(limits) {
             let inbox = &self.links.inbox;
             let urgent = inbox.pop_urgent();
-            if urgent.is_some() {
+            let is_urgent = urgent.is_some();
+            if is_urgent {
                 // It waits for the flush: others get less of this turn, but not nothing.
                 let share = (self.settings.turn_deliveries_max / URGENT_SHARE).max(1);
                 budget = budget.min(deliveries + share);
             }
-            let other = || if is_behind { None } else { inbox.pop_event() };
+            let other = || if self.ahead.is_enough(limits) { None } else { inbox.pop_event() };
             let Some(event) = urgent.or_else(other) else { break };
             // Also an event that nobody wants costs something.
             deliveries += 1 + self.deliver(&event, now);
+            let ahead = if is_urgent { &mut urgent_ahead } else { &mut self.ahead };
+            ahead.events += 1;
+            ahead.bytes += event.encoded_bytes();
         }
         if !self.links.inbox.has_events() {
             self.seen_to = self.complete_to;
@@ -349,7 +377,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 }
 
 /// Puts an event's frame into the arena, with a reference of the caller's; gives its size too.
-pub(super) fn store_event(arena: &mut Arena, event: &Encoded, encoding: Encoding) -> (FrameId, usize) {
+pub(super) fn store_event(
+    arena: &mut Arena,
+    event: &Encoded,
+    encoding: Encoding,
+) -> (FrameId, usize) {
     let bytes = event.frame(encoding).clone();
     let frame_bytes = bytes.len();
     let Event { seq, priority, accepted_at, .. } = event.event;

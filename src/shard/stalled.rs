@@ -193,12 +193,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Pushes events into the outbox of a connection that has one, as long as there is no more to
     /// it; gives what is left.
-    fn push_stalled(
-        &mut self,
-        slot: u32,
-        window: &mut VecDeque<Deferred>,
-        mut wanted: u64,
-    ) -> u64 {
+    fn push_stalled(&mut self, slot: u32, window: &mut VecDeque<Deferred>, mut wanted: u64) -> u64 {
         let Self { connections, arena, shed, settings, handler, .. } = self;
         let Some((key, connection)) = connections.at_mut(slot) else { return wanted };
         let is_plain = connection.ending == Ending::No

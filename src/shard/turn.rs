@@ -15,6 +15,7 @@ use crate::shard::absence::Absence;
 use crate::shard::accept::Accepts;
 use crate::shard::catch_up::{Item, Replayed};
 use crate::shard::connection::Connection;
+use crate::shard::deliver::Ahead;
 use crate::shard::drain::Drain;
 use crate::shard::handler::{Handler, Replies};
 use crate::shard::handshakes::Handshakes;
@@ -81,6 +82,8 @@ pub struct Shard<D, H> {
     pub(super) extras: Extras,
     pub(super) step_items: Vec<(Lane, Item)>,
     pub(super) replayed: Replayed,
+    /// Of events that are not urgent, since the flush was last not behind.
+    pub(super) ahead: Ahead,
     /// Every event up to this one has come out of the inbox, or will.
     pub(super) complete_to: u64,
     /// Every event up to this one has been queued for all who want it.
@@ -132,6 +135,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             extras: Extras::default(),
             step_items: Vec::new(),
             replayed: Replayed::default(),
+            ahead: Ahead::default(),
             complete_to: 0,
             seen_to: 0,
             newest_seq: 0,

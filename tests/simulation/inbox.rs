@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use alarmcast::event::Priority;
+use alarmcast::queue::Limits;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -50,6 +51,28 @@ fn a_turn_takes_no_more_events_than_its_budget_and_the_next_one_does_not_sleep()
     assert_eq!(world.now(), before);
     world.settle(&mut [&mut client]);
     assert_eq!(client.seqs().len(), 6);
+}
+
+#[test]
+fn a_burst_larger_than_what_may_wait_is_not_shed_for_one_who_takes_it() {
+    const BURST: u64 = 600;
+    let mut plan = Plan::new(5);
+    plan.settings.outbox = Limits { messages_max: 64, bytes_max: 64 * 1024 };
+    let mut world = plan.build();
+    let mut client = world.join_subscribed(json!({}));
+    for number in 0..BURST {
+        let is_urgent = number % 2 == 0;
+        let priority = if is_urgent { Priority::High } else { Priority::Low };
+        world.publish(events::of(priority, "api"));
+    }
+    while world.handle.inbox_usage().0 > 0 {
+        world.settle(&mut [&mut client]);
+    }
+    world.settle(&mut [&mut client]);
+    let mut seqs = client.seqs();
+    seqs.sort_unstable();
+    assert!(seqs.into_iter().eq(1..=BURST));
+    assert!(world.stats.events_shed.iter().all(|shed| shed.get() == 0));
 }
 
 #[test]

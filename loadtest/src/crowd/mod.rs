@@ -325,7 +325,8 @@ fn failure_of(error: &io::Error) -> Failure {
 fn failure_of_fault(fault: &Fault) -> Failure {
     let why = fault.to_string();
     match fault {
-        Fault::Refused { status: 429 | 503, retry_after_secs } => {
+        // 408: the request was not there in time, as where this side is the slow one.
+        Fault::Refused { status: 408 | 429 | 503, retry_after_secs } => {
             Failure::Transient { why, after_secs: *retry_after_secs }
         }
         Fault::ClosedEarly(_) => Failure::Transient { why, after_secs: None },
