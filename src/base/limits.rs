@@ -72,8 +72,9 @@ pub const PARTIAL_MESSAGES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes handed to the kernel in one send.
 pub const SEND_BYTES_MAX: usize = 32 * 1024;
 /// The same for a connection whose socket is full: what is handed over can no longer be
-/// overtaken, and takes such a client long.
-pub const CONGESTED_SEND_BYTES_MAX: usize = 4 * 1024;
+/// overtaken, and takes such a client long. And for one that has something urgent: others wait for
+/// theirs.
+pub const SHORT_SEND_BYTES_MAX: usize = 4 * 1024;
 /// Unsent bytes that the kernel may hold for a connection: TCP_NOTSENT_LOWAT.
 pub const NOTSENT_LOWAT_BYTES: u32 = 8 * 1024;
 

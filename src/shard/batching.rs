@@ -33,7 +33,7 @@ impl Batching {
         while let Some(next) = outbox.next_bytes(plan.floor) {
             // As if each began a batch that needs the longest header.
             let next = if run.count == 0 { next + BATCH_OVERHEAD_BYTES_MAX } else { next };
-            if !taken.is_empty() && bytes + next > plan.bytes_max {
+            if !plan.has_room(outbox, bytes, next) {
                 break;
             }
             let Some((id, is_batched)) = outbox.pop_with_mark(plan.floor) else { break };
@@ -91,7 +91,8 @@ mod tests {
 
     fn plan(bytes_max: usize, events_max: u32) -> SendPlan {
         let batching = Batching { encoding: Encoding::Json, events_max };
-        SendPlan { floor: Lane::Low, bytes_max, batching: Some(batching) }
+        let others_bytes_max = bytes_max;
+        SendPlan { floor: Lane::Low, bytes_max, others_bytes_max, batching: Some(batching) }
     }
 
     fn backlog(arena: &mut Arena, ids: &[(FrameId, bool)]) -> Backlog {

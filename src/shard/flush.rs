@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::base::buffers::SendBuf;
 use crate::base::clock::Instant;
-use crate::base::limits::CONGESTED_SEND_BYTES_MAX;
+use crate::base::limits::SHORT_SEND_BYTES_MAX;
 use crate::base::slab::Key;
 use crate::io::{Driver, Kind, Op, Outcome};
 use crate::queue::{Arena, Backlog, EventMark, Frame, FrameId, Lane};
@@ -61,13 +61,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     true => connection.is_dirty_urgent = false,
                     false => connection.is_dirty = false,
                 }
-                self.flush_connection(key, now);
+                self.flush_connection(key, is_urgent, now);
             }
         }
         self.pools.forget_last(&mut self.arena);
     }
 
-    fn flush_connection(&mut self, key: Key, now: Instant) {
+    fn flush_connection(&mut self, key: Key, is_urgent: bool, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.is_sending || connection.ending >= Ending::HalfClosed {
             return;
@@ -94,12 +94,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.is_held_back() {
             return;
         }
-        let at_once = if connection.is_congested { CONGESTED_SEND_BYTES_MAX } else { usize::MAX };
-        let bytes_max = self.settings.send_bytes_max.min(at_once);
+        let bytes_max = self.settings.send_bytes_max;
+        let short_max = bytes_max.min(SHORT_SEND_BYTES_MAX);
+        let bytes_max = if connection.is_congested { short_max } else { bytes_max };
         let before = connection.backlog.bytes();
         let send = SendPlan {
             floor: connection.floor,
             bytes_max,
+            // Others wait for their urgent event until this send has carried what it is given.
+            others_bytes_max: if is_urgent { short_max } else { bytes_max },
             batching: connection.has_options.then(|| Batching {
                 encoding: self.handler.encoding(key.slot),
                 events_max: self.extras.batch_events_max(key.slot),

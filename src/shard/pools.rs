@@ -59,6 +59,8 @@ const TRIM_PERIOD: Duration = Duration::from_secs(60);
 pub(super) struct SendPlan {
     pub floor: Lane,
     pub bytes_max: usize,
+    /// The same once nothing urgent is left to take.
+    pub others_bytes_max: usize,
     /// For connections that may want several events in one message.
     pub batching: Option<Batching>,
 }
@@ -193,11 +195,19 @@ fn gather_from(
     sent
 }
 
+impl SendPlan {
+    /// Whether a send that has taken so many bytes may take so many more.
+    pub fn has_room(&self, outbox: &Outbox, taken: usize, next: usize) -> bool {
+        let bytes_max = if outbox.is_urgent() { self.bytes_max } else { self.others_bytes_max };
+        taken == 0 || taken + next <= bytes_max
+    }
+}
+
 /// Gives how many bytes they have together.
 fn take_frames(outbox: &mut Outbox, plan: &SendPlan, taken: &mut Vec<FrameId>) -> usize {
     let mut bytes = 0;
     while let Some(next) = outbox.next_bytes(plan.floor)
-        && (taken.is_empty() || bytes + next <= plan.bytes_max)
+        && plan.has_room(outbox, bytes, next)
         && let Some(id) = outbox.pop_down_to(plan.floor)
     {
         bytes += next;

@@ -211,7 +211,8 @@ impl<H: Handler> Handler for Planted<H> {
             None
         } else if planting.strikes(Fault::LossOverstated) {
             self.inner.dropped(key, &told_as(loss, total(loss) + 1), reason)
-        } else if understates && planting.strikes(Fault::LossUnderstated) {
+        } else if understates && planting.strikes_often(Fault::LossUnderstated) {
+            // Often, because few worlds shed more than one event for a notice.
             self.inner.dropped(key, &told_as(loss, total(loss) - 1), reason)
         } else {
             self.inner.dropped(key, loss, reason)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alarmcast::base::limits::CONGESTED_SEND_BYTES_MAX;
+use alarmcast::base::limits::SHORT_SEND_BYTES_MAX;
 use alarmcast::event::Priority;
 use alarmcast::queue::Limits;
 use serde_json::json;
@@ -79,7 +79,7 @@ fn a_critical_event_stands_behind_one_small_send_where_the_socket_is_full() {
     });
     let behind = behind.max().expect("some came after the first send, which was large");
     // What the socket holds, what is in flight, and one frame that was half read.
-    let bound = SOCKET_BYTES + CONGESTED_SEND_BYTES_MAX + 2 * event_bytes;
+    let bound = SOCKET_BYTES + SHORT_SEND_BYTES_MAX + 2 * event_bytes;
     assert!(behind > SOCKET_BYTES, "{behind} bytes: the socket was not full");
     assert!(behind <= bound, "{behind} bytes, above {bound}");
     assert!(bound < send_bytes_max, "a send of the usual size would have been larger");
