@@ -229,9 +229,12 @@ pub struct FanoutArgs {
     pub subscribing: SubscribingArgs,
     /// The server is not Alarmcast: how it is subscribed at and published to, in TOML. See
     /// loadtest/README.md.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "expect_drain", "encoding", "subscriptions"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "expect_drain", "encoding", "subscriptions", "priority"])]
     pub server: Option<PathBuf>,
-    /// Filters of every subscription, as JSON; the load events (`system_event`) should match.
+    /// Of the events: `system_event` is low, `incident_created` at P0 critical.
+    #[arg(long, default_value = "low")]
+    pub priority: Priority,
+    /// Filters of every subscription, as JSON; the load events should match.
     #[arg(long, default_value = "{}", value_parser = filters)]
     pub filters: Value,
     /// Then wait for the server to end all connections, and check how it does.
@@ -369,6 +372,9 @@ pub struct SlowArgs {
     /// after, for comparison.
     #[arg(long, default_value_t = 100_000)]
     pub events: u64,
+    /// Events in one request.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=slow::WINDOW))]
+    pub batch: u64,
     /// Size of each event's JSON, at least.
     #[arg(long, default_value_t = 256)]
     pub event_bytes: usize,
@@ -453,6 +459,10 @@ pub struct StormArgs {
     /// Subscribers that go on receiving.
     #[arg(long, default_value_t = 500)]
     pub live: u32,
+    /// Local addresses to connect from, comma-separated, where others have many connections to
+    /// the same server; otherwise the kernel chooses.
+    #[arg(long, value_delimiter = ',')]
+    pub source_addresses: Vec<IpAddr>,
     /// Events per second.
     #[arg(long, default_value_t = 10.0)]
     pub rate: f64,
@@ -487,6 +497,7 @@ impl StormArgs {
             control: self.control,
             connections: self.connections,
             live: self.live,
+            source_addresses: self.source_addresses,
             rate: self.rate,
             event_bytes: self.event_bytes,
             before: Duration::from_secs(self.before),
@@ -519,6 +530,7 @@ impl SlowArgs {
             target: Target::parse(&self.url)?,
             control: self.control,
             events: self.events,
+            batch: self.batch,
             event_bytes: self.event_bytes,
             weights: slow::Weights { high, normal, low },
             criticals: self.criticals,
@@ -568,6 +580,7 @@ impl ConnectingArgs {
             window: self.window.max(1),
             attempts: self.attempts.max(1),
             handshake_timeout: Duration::from_secs(self.handshake_timeout),
+            priority: Priority::Low,
             events: 0,
             rate: 1.0,
             event_bytes: 0,
@@ -615,6 +628,7 @@ impl FanoutArgs {
             settings.target.path = path;
         }
         Ok(Settings {
+            priority: self.priority,
             filters: Filters::Same(self.filters),
             template,
             encodings: self.subscribing.encoding,

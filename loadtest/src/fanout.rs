@@ -45,6 +45,8 @@ pub struct Settings {
     /// Attempts for each connection.
     pub attempts: u32,
     pub handshake_timeout: Duration,
+    /// Of `events`.
+    pub priority: Priority,
     pub events: u32,
     pub rate: f64,
     pub event_bytes: usize,
@@ -58,8 +60,8 @@ pub struct Settings {
     pub settle: Duration,
     /// For so long events go out whose latencies and costs do not count.
     pub warm_up: Duration,
-    /// Events of other priorities among the low ones; connections are told what they miss then,
-    /// and may miss low ones.
+    /// Events of other priorities among them, which are low then; connections are told what they
+    /// miss, and may miss low ones.
     pub others: Vec<Flow>,
     /// SO_RCVBUF of every connection; absent: the kernel's choice.
     pub receive_buffer: Option<usize>,
@@ -200,8 +202,9 @@ impl<'a> Run<'a> {
         for (flow, published) in &timeline.published {
             by_priority[flow.priority] = u64::from(published.accepted);
         }
-        let low = u32::try_from(by_priority.low).unwrap_or(u32::MAX);
-        let tally = self.fleet.finish(low, by_priority)?;
+        let events = by_priority[self.settings.priority];
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        let tally = self.fleet.finish(events, by_priority)?;
         let times = Times {
             settings: self.settings,
             started_ns: self.started_ns,
@@ -335,10 +338,10 @@ impl<'a> Run<'a> {
 }
 
 impl Settings {
-    /// The low events, and the others.
+    /// The events, and the others.
     fn flows(&self) -> impl Iterator<Item = Flow> {
-        let low = Flow { priority: Priority::Low, events: self.events, rate: self.rate };
-        std::iter::once(low).chain(self.others.iter().copied())
+        let first = Flow { priority: self.priority, events: self.events, rate: self.rate };
+        std::iter::once(first).chain(self.others.iter().copied())
     }
 
     /// By priority, how many events go out before it is over; low ones of each class.
@@ -390,7 +393,7 @@ impl Times<'_> {
             ok: true,
             complaints: Vec::new(),
             connections: self.connections(timeline, tally),
-            publishing: self.publishing_of(Priority::Low, timeline),
+            publishing: self.publishing_of(self.settings.priority, timeline),
             deliveries: self.deliveries(timeline, tally),
             priorities: self.priorities(timeline, tally),
             latency_us: latency(&tally.latency()),
@@ -485,7 +488,7 @@ impl Times<'_> {
 
     fn series(&self, tally: &Tally) -> Vec<Series> {
         if self.settings.others.is_empty() {
-            return vec![Series::new(Priority::Low.name(), tally.latency())];
+            return vec![Series::new(self.settings.priority.name(), tally.latency())];
         }
         let lanes = Priority::ALL.into_iter().flat_map(|priority| {
             let (name, lane) = (priority.name(), &tally.lanes[priority]);

@@ -69,7 +69,7 @@ fn more_connections_than_descriptors_on_io_uring() {
 /// Five times as many as a process may usually have descriptors: eight rings' tables hold them. Not
 /// on epoll, for the same reason as above.
 #[test]
-fn a_hundred_thousand_subscribers_of_one_process_get_every_publish_and_an_orderly_end() {
+fn a_hundred_thousand_subscribers_of_one_process_get_critical_events_and_an_orderly_end() {
     const CONNECTIONS: u32 = 100_000;
     const FLOOD: Flood = Flood { events: 3, per_second: 0.2 };
     if driver() == "epoll" {
@@ -77,7 +77,9 @@ fn a_hundred_thousand_subscribers_of_one_process_get_every_publish_and_an_orderl
     }
     let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = Server::start("uring", 8, descriptors_max());
-    let (code, outcome) = fanout(&args(&server, CONNECTIONS, &FLOOD), || server.terminate());
+    let critical = ["--priority", "critical", "--filters", r#"{"min_priority":"critical"}"#];
+    let args = [args(&server, CONNECTIONS, &FLOOD), arguments(critical)].concat();
+    let (code, outcome) = fanout(&args, || server.terminate());
     assert_everything(code, &outcome, CONNECTIONS, &FLOOD, server);
     let each = outcome.server.unwrap_or_default().rss_bytes_per_connection;
     println!("{each:.0} resident bytes for each idle connection");

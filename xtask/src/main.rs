@@ -13,6 +13,7 @@ mod loom;
 mod metadata;
 mod msrv;
 mod report;
+mod scale;
 mod seccomp;
 mod steps;
 mod tools;
@@ -69,6 +70,11 @@ enum Command {
     /// is one or several runs of `alarmcast-loadtest` against a fresh server. About 15 minutes for
     /// all. docs/BENCHMARKS.md says how to read it.
     Bench(bench::Arguments),
+    /// Measure Alarmcast with 10,000, 100,000, 250,000 and 1,000,000 connections.
+    ///
+    /// Connects all, sends critical events to all, has a tenth as many more come, cut off and come
+    /// back with `resume`, and drains. About 10 minutes. docs/BENCHMARKS.md says how to read it.
+    Scale(scale::Arguments),
     /// Count instructions and memory of parts of the program and compare them with the baseline.
     ///
     /// Counts are for each delivery, message, match and so on, and repeat to a fraction of a
@@ -115,6 +121,9 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Bench(arguments) => {
             bench::bench(&Context::find(0)?, &arguments).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Scale(arguments) => {
+            scale::scale(&Context::find(0)?, &arguments).map(|()| ExitCode::SUCCESS)
         }
         Command::Instructions { bless } => {
             let context = Context::find(0)?;

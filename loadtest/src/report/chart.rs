@@ -7,6 +7,7 @@ use plotters::style::{FontStyle, register_font};
 use super::axis::Axis;
 use crate::Error;
 
+/// Of one chart.
 const SIZE: (u32, u32) = (1_000, 600);
 /// Plots look the same on a machine without fonts.
 const FONT: &[u8] = include_bytes!("../../fonts/DejaVuSans-subset.ttf");
@@ -17,6 +18,12 @@ const LINE_PIXELS: u32 = 2;
 const MARK_PIXELS: u32 = 4;
 const FINE_LINES: RGBColor = RGBColor(236, 236, 236);
 const LINES: RGBColor = RGBColor(200, 200, 200);
+
+/// Charts side by side.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    pub charts: Vec<Chart>,
+}
 
 /// Curves in a frame.
 #[derive(Clone, Debug)]
@@ -53,12 +60,17 @@ pub fn color(index: usize) -> RGBColor {
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-impl Chart {
+impl Picture {
+    pub fn title(&self) -> String {
+        self.charts.iter().map(|chart| &*chart.title).collect::<Vec<_>>().join("; ")
+    }
+
     /// # Errors
     /// When it cannot be drawn.
     pub fn svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
-        self.draw(SVGBackend::with_string(&mut svg, SIZE).into_drawing_area()).map_err(undrawn)?;
+        let backend = SVGBackend::with_string(&mut svg, self.size());
+        self.draw(backend.into_drawing_area()).map_err(undrawn)?;
         Ok(svg)
     }
 
@@ -66,9 +78,9 @@ impl Chart {
     /// When it cannot be drawn.
     pub fn png(&self) -> Result<Vec<u8>, Error> {
         const CHANNELS: usize = 3;
-        let (width, height) = SIZE;
+        let (width, height) = self.size();
         let mut pixels = vec![0; width as usize * height as usize * CHANNELS];
-        let backend = BitMapBackend::with_buffer(&mut pixels, SIZE);
+        let backend = BitMapBackend::with_buffer(&mut pixels, (width, height));
         self.draw(backend.into_drawing_area()).map_err(undrawn)?;
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, width, height);
@@ -80,12 +92,24 @@ impl Chart {
         Ok(file)
     }
 
+    fn size(&self) -> (u32, u32) {
+        (SIZE.0 * self.charts.len() as u32, SIZE.1)
+    }
+
     fn draw<DB: DrawingBackend>(&self, area: DrawingArea<DB, Shift>) -> Drawn<DB> {
         if register_font(FAMILY, FontStyle::Normal, FONT).is_err() {
             unreachable!("the font is a part of this program");
         }
         area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
+        let parts = area.split_evenly((1, self.charts.len()));
+        self.charts.iter().zip(&parts).try_for_each(|(chart, part)| chart.draw(part))?;
+        area.present()
+    }
+}
+
+impl Chart {
+    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
+        let mut chart = ChartBuilder::on(area)
             .caption(&self.title, (FAMILY, TITLE_PIXELS))
             .margin(15)
             .margin_right(45)
@@ -119,8 +143,7 @@ impl Chart {
             .background_style(WHITE.mix(0.85))
             .border_style(LINES)
             .label_font((FAMILY, LABEL_PIXELS))
-            .draw()?;
-        area.present()
+            .draw()
     }
 }
 
@@ -132,14 +155,14 @@ fn undrawn(error: impl std::fmt::Display) -> Error {
 mod tests {
     use super::*;
 
-    fn chart() -> Chart {
+    fn picture() -> Picture {
         let curve = |name: &str, index: usize, points: [(f64, f64); 2]| Curve {
             name: name.to_owned(),
             color: color(index),
             points: points.to_vec(),
             has_marks: true,
         };
-        Chart {
+        let chart = Chart {
             title: "a & b".to_owned(),
             x: Axis::percentiles(1_000),
             y: Axis::from_zero("µs", 10.0),
@@ -147,26 +170,28 @@ mod tests {
                 curve("critical", 0, [(0.0, 1.0), (3.0, 2.0)]),
                 curve("low", 1, [(0.0, 3.0), (3.0, 9.0)]),
             ],
-        }
+        };
+        let other = Chart { title: "c".to_owned(), ..chart.clone() };
+        Picture { charts: vec![chart, other] }
     }
 
     #[test]
     fn an_svg_has_curves_labels_and_escaped_text() {
-        let svg = chart().svg().expect("it can be drawn");
+        let svg = picture().svg().expect("it can be drawn");
         for part in ["<svg", "a &amp; b", "99.9 %", "critical", "low", "#0072B2", "#D55E00"] {
             assert!(svg.contains(part), "{part} is not in {svg}");
         }
         let lines = svg.matches("stroke-width=\"2\"").count();
-        assert_eq!(lines, 4, "two curves and their legends: {svg}");
+        assert_eq!(lines, 8, "two curves and their legends, twice: {svg}");
     }
 
     #[test]
     fn a_png_has_the_pixels_of_curves_and_letters() {
-        let file = chart().png().expect("it can be drawn");
+        let file = picture().png().expect("it can be drawn");
         let mut reader = png::Decoder::new(std::io::Cursor::new(&file)).read_info().expect("PNG");
         let mut pixels = vec![0; reader.output_buffer_size().expect("it fits")];
         reader.next_frame(&mut pixels).expect("one frame");
-        assert_eq!((reader.info().width, reader.info().height), SIZE);
+        assert_eq!((reader.info().width, reader.info().height), (2 * SIZE.0, SIZE.1));
         let count = |color: RGBColor| {
             pixels.chunks(3).filter(|pixel| *pixel == [color.0, color.1, color.2]).count()
         };

@@ -8,13 +8,13 @@ use super::run::Run;
 const QUANTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.999_9)];
 
-/// Tables of figures and latencies, the plots, and how each run was made. `charts` are names of
+/// Tables of figures and latencies, the plots, and how each run was made. `pictures` are names of
 /// files and titles.
-pub fn document(title: &str, runs: &[Run], charts: &[(&str, &str)]) -> String {
+pub fn document(title: &str, runs: &[Run], pictures: &[(&str, String)]) -> String {
     let mut text = format!("# {title}\n");
     figures(runs, &mut text);
     latencies(runs, &mut text);
-    for (name, title) in charts {
+    for (name, title) in pictures {
         line(&mut text, format_args!("\n![{title}]({name}.svg)"));
     }
     provenance(runs, &mut text);
@@ -138,7 +138,7 @@ mod tests {
             },
             series: vec![Series::new("low", histogram_of(&[(1_500, 9), (30_000, 1)]))],
         };
-        let text = document("Title", &[run], &[("latency", "Latency")]);
+        let text = document("Title", &[run], &[("latency", "Latency".to_owned())]);
         for part in [
             "# Title\n",
             "\n| one | a\\|b | fanout | 10,000 | – | 5.06 | – | – | **no** |\n",

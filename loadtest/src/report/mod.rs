@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use chart::Chart;
+use chart::Picture;
 use run::Run;
 
 /// What to make of which results.
@@ -33,26 +33,27 @@ pub fn run(settings: &Settings) -> Result<Vec<PathBuf>, Error> {
     let runs = run::read(&settings.results, &settings.series)?;
     let folder = &settings.output;
     fs::create_dir_all(folder).map_err(Error::io(format!("cannot make {}", folder.display())))?;
-    let charts = charts(&settings.title, &runs);
+    let pictures = pictures(&settings.title, &runs);
     let mut written = Vec::new();
-    for (name, chart) in &charts {
-        written.push(write(folder, &format!("{name}.svg"), chart.svg()?.as_bytes())?);
-        written.push(write(folder, &format!("{name}.png"), &chart.png()?)?);
+    for (name, picture) in &pictures {
+        written.push(write(folder, &format!("{name}.svg"), picture.svg()?.as_bytes())?);
+        written.push(write(folder, &format!("{name}.png"), &picture.png()?)?);
     }
-    let names: Vec<_> = charts.iter().map(|(name, chart)| (*name, &*chart.title)).collect();
+    let names: Vec<_> = pictures.iter().map(|(name, picture)| (*name, picture.title())).collect();
     let document = markdown::document(&settings.title, &runs, &names);
     written.push(write(folder, "report.md", document.as_bytes())?);
     Ok(written)
 }
 
-/// By the names of their files; where nothing is known, there is no chart.
-fn charts(title: &str, runs: &[Run]) -> Vec<(&'static str, Chart)> {
-    let charts = [
-        ("latency", latency::chart(title, runs)),
-        ("cpu", cost::cpu(title, runs)),
-        ("memory", cost::memory(title, runs)),
-    ];
-    charts.into_iter().filter_map(|(name, chart)| Some((name, chart?))).collect()
+/// By the names of their files; where nothing is known, there is none.
+fn pictures(title: &str, runs: &[Run]) -> Vec<(&'static str, Picture)> {
+    let latency = latency::chart(title, runs);
+    let cost = [cost::cpu(title, runs), cost::memory(title, runs)];
+    [("latency", latency.into_iter().collect()), ("cost", cost.into_iter().flatten().collect())]
+        .into_iter()
+        .filter(|(_, charts): &(_, Vec<_>)| !charts.is_empty())
+        .map(|(name, charts)| (name, Picture { charts }))
+        .collect()
 }
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {

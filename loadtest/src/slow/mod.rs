@@ -11,4 +11,4 @@ mod readers;
 mod run;
 
 pub use readers::Pace;
-pub use run::{Settings, Weights, run};
+pub use run::{Settings, WINDOW, Weights, run};

@@ -18,11 +18,9 @@ use crate::slow::readers::{Fast, Pace, Slow};
 use crate::tally::empty_histogram;
 use crate::target::Target;
 
-/// Events in one request.
-const BATCH: u64 = 200;
 /// Events that a fast subscriber may have to come: below the server's first watermark, so
 /// that it never loses any.
-const WINDOW: u64 = 480;
+pub const WINDOW: u64 = 480;
 /// The server's TCP_NOTSENT_LOWAT and its largest send: of less urgent events no more than
 /// that may come between a critical event and the network.
 const UNSENT_BYTES_MAX: u64 = (8 + 32) * 1024;
@@ -37,6 +35,8 @@ pub struct Settings {
     pub control: String,
     /// Published while slow subscribers are connected.
     pub events: u64,
+    /// Events in one request, [`WINDOW`] at most.
+    pub batch: u64,
     pub event_bytes: usize,
     /// Of the events that are not critical.
     pub weights: Weights,
@@ -157,7 +157,7 @@ impl Run<'_> {
         while left > 0 {
             let published = self.published();
             self.say.progress(&|| format!("{} of {events} events", events - left));
-            self.wait_for((published + BATCH).saturating_sub(WINDOW))?;
+            self.wait_for((published + self.settings.batch).saturating_sub(WINDOW))?;
             self.note_turnarounds(&mut under_way, |us| turnaround_us.saturating_record(us));
             // One that is due already goes before the next batch.
             let is_critical = criticals_done < criticals
@@ -169,7 +169,7 @@ impl Run<'_> {
                 continue;
             }
             let request_ns = now_ns();
-            let count = BATCH.min(left);
+            let count = self.settings.batch.min(left);
             let Self { random, settings, .. } = self;
             let batch: Vec<_> = (0..count).map(|_| settings.weights.draw(random)).collect();
             self.publisher.publish(&batch)?;

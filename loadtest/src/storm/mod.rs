@@ -5,6 +5,7 @@ mod member;
 mod outcome;
 mod party;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::clock::now_ns;
+use crate::crowd::dial::Dialer;
+use crate::partition::sources;
 use crate::publish::{self, Kind, Published, Way, publish};
 use crate::say::Say;
 use crate::server_process::sample;
@@ -32,6 +35,8 @@ pub struct Settings {
     pub connections: u32,
     /// Subscribers that go on receiving.
     pub live: u32,
+    /// Empty: the kernel chooses.
+    pub source_addresses: Vec<IpAddr>,
     /// Events per second.
     pub rate: f64,
     pub event_bytes: usize,
@@ -53,8 +58,18 @@ const LOOK: Duration = Duration::from_millis(20);
 pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StormOutcome, Error> {
     let run = u64::from(fastrand::u32(..));
     let signals = Arc::new(Signals::default());
-    let live = start_party(settings, run, settings.live, &Arc::new(Signals::default()))?;
-    let storm = start_party(settings, run, settings.connections, &signals)?;
+    let target = settings.target.addr;
+    let shares = [settings.live, settings.connections];
+    let mut dialers = sources(&shares, &settings.source_addresses, target.ip())?
+        .into_iter()
+        .map(|sources| Dialer::new(target, sources, None));
+    let mut start = |members, signals: &Arc<Signals>| {
+        let dialer = dialers.next().unwrap_or_else(|| Dialer::new(target, Vec::new(), None));
+        let target = settings.target.clone();
+        start_party(members, Party::new(target, dialer, run, members, Arc::clone(signals))?)
+    };
+    let live = start(settings.live, &Arc::new(Signals::default()))?;
+    let storm = start(settings.connections, &signals)?;
     say.phase("connecting");
     for crowd in [&live, &storm] {
         crowd.signals.await_all(crowd.members, END * 2, say)?;
@@ -130,16 +145,11 @@ impl Running {
     }
 }
 
-fn start_party(
-    settings: &Settings,
-    run: u64,
-    members: u32,
-    signals: &Arc<Signals>,
-) -> Result<Running, Error> {
-    let party = Party::new(settings.target.clone(), run, members, Arc::clone(signals))?;
+fn start_party(members: u32, party: Party) -> Result<Running, Error> {
+    let signals = Arc::clone(party.signals());
     let thread = thread::Builder::new().name("party".to_owned()).spawn(move || party.run());
     let thread = thread.map_err(Error::io("cannot start a thread"))?;
-    Ok(Running { signals: Arc::clone(signals), members, thread })
+    Ok(Running { signals, members, thread })
 }
 
 /// As many events as there are from now until some time after the storm.

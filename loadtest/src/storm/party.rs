@@ -3,20 +3,20 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::SockRef;
 
 use super::LOOK;
 use super::member::{Member, News};
 use crate::Error;
 use crate::clock::now_ns;
+use crate::crowd::dial::Dialer;
 use crate::events::EventCache;
 use crate::say::Say;
 use crate::target::Target;
@@ -86,6 +86,7 @@ impl Signals {
 /// The members, and afterwards what they met.
 pub struct Party {
     target: Target,
+    dialer: Dialer,
     run: u64,
     signals: Arc<Signals>,
     poll: Poll,
@@ -122,6 +123,7 @@ impl Party {
     /// When the kernel has no epoll instance to give.
     pub fn new(
         target: Target,
+        dialer: Dialer,
         run: u64,
         members: u32,
         signals: Arc<Signals>,
@@ -129,6 +131,7 @@ impl Party {
         let poll = Poll::new().map_err(Error::io("cannot make an epoll instance"))?;
         Ok(Self {
             target,
+            dialer,
             run,
             signals,
             poll,
@@ -147,6 +150,10 @@ impl Party {
             behind: 0,
             lost: 0,
         })
+    }
+
+    pub fn signals(&self) -> &Arc<Signals> {
+        &self.signals
     }
 
     /// Until it is told to finish.
@@ -219,7 +226,8 @@ impl Party {
             seat.attempts += 1;
             seat.since_ns = now;
             seat.member.start(&self.target, &mut seat.unsent);
-            match connect(self.target.addr, &self.poll, number) {
+            let registry = self.poll.registry();
+            match self.dialer.open().and_then(|stream| registered(stream, registry, number)) {
                 Ok(stream) => seat.open = Some(stream),
                 Err(error) => self.end(number, error.to_string(), None),
             }
@@ -347,10 +355,8 @@ impl Seat {
     }
 }
 
-fn connect(addr: SocketAddr, poll: &Poll, number: usize) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(addr)?;
-    stream.set_nodelay(true)?;
+fn registered(mut stream: TcpStream, registry: &Registry, number: usize) -> io::Result<TcpStream> {
     let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut stream, Token(number), interest)?;
+    registry.register(&mut stream, Token(number), interest)?;
     Ok(stream)
 }

@@ -5,15 +5,15 @@ mod rows;
 mod table;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use self::rows::{Bench, ROWS, Row};
+use self::rows::{Bench, COST_ROWS, LANES_ROW, ROWS, Row, kept};
 use self::table::Column;
 use crate::Result;
 use crate::compare::machine::{self, Cores};
-use crate::compare::{build_tester, contenders, get_ready};
+use crate::compare::{build_tester, contenders, get_ready, tester};
 use crate::context::Context;
 use crate::report;
 
@@ -26,9 +26,9 @@ pub struct Arguments {
     /// Only this row; may be given several times
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
-    /// Write the figures there too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Write table, figures, results and plots there too; a new folder
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
     /// List the rows and stop
     #[arg(long)]
     list: bool,
@@ -44,13 +44,15 @@ pub fn bench(context: &Context, arguments: &Arguments) -> Result {
         return Ok(());
     }
     let rows = choose(&arguments.only)?;
+    new_folder(arguments.output.as_deref())?;
     build_tester(context)?;
     let (servers, left_out) = get_ready(context, contenders::choose(&arguments.servers)?, 1);
     if servers.is_empty() {
         return Err(format!("there is no server to measure\n{}", left_out.join("\n")));
     }
     let started = report::now();
-    let bench = Bench { context, cores: Cores::divide(1, false)? };
+    let output = arguments.output.clone();
+    let bench = Bench { context, cores: Cores::divide(1, false)?, output };
     let mut columns: Vec<Column> = servers.iter().map(|server| Column::new(server.name)).collect();
     // Row by row: what else the machine does at a time falls on all servers alike.
     for row in &rows {
@@ -70,16 +72,52 @@ pub fn bench(context: &Context, arguments: &Arguments) -> Result {
             }
         }
     }
-    println!("{}; {}\n", machine::describe(), bench.cores);
-    println!("{}", table::markdown(&rows, &columns));
-    left_out.iter().for_each(|line| println!("{line}"));
-    columns.iter().flat_map(|column| &column.complaints).for_each(|line| println!("{line}"));
-    println!("measured in {:.1} minutes", started.elapsed().as_secs_f64() / 60.0);
-    if let Some(path) = &arguments.json {
-        let text = format!("{:#}\n", table::json(&columns));
-        fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    let mut text = format!("{}; {}\n\n", machine::describe(), bench.cores);
+    text.push_str(&table::markdown(&rows, &columns));
+    let complaints = columns.iter().flat_map(|column| &column.complaints);
+    left_out.iter().chain(complaints).for_each(|line| text.push_str(&format!("\n{line}\n")));
+    text.push_str(&format!("\nmeasured in {minutes:.1} minutes\n"));
+    print!("{text}");
+    match &bench.output {
+        Some(output) => keep(context, output, &text, &columns),
+        None => Ok(()),
+    }
+}
+
+/// Writes what was measured, and has it drawn.
+fn keep(context: &Context, output: &Path, text: &str, columns: &[Column]) -> Result {
+    let write = |name: &str, text: &str| {
+        let path = output.join(name);
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    fs::create_dir_all(output).map_err(|error| format!("{}: {error}", output.display()))?;
+    write("table.md", text)?;
+    write("figures.json", &format!("{:#}\n", table::json(columns)))?;
+    let plots = [
+        ("cost", &COST_ROWS[..], "100,000 deliveries/s"),
+        ("lanes", &[LANES_ROW][..], "Four priorities, saturated by low events"),
+    ];
+    for (name, rows, title) in plots {
+        let results = columns.iter().flat_map(|column| {
+            rows.iter().filter(|row| column.has(row)).map(|row| kept(output, row, column.name))
+        });
+        let results: Vec<PathBuf> = results.collect();
+        if !results.is_empty() {
+            tester::report(context, &results, &output.join(name), title)?;
+        }
     }
     Ok(())
+}
+
+/// Results are not written over.
+pub fn new_folder(output: Option<&Path>) -> Result {
+    match output {
+        Some(output) if output.exists() => {
+            Err(format!("{} is there already; name a new folder", output.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Row>> {

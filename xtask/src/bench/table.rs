@@ -25,6 +25,11 @@ impl Column {
         self.complaints.push(what);
     }
 
+    /// Whether a row was measured.
+    pub fn has(&self, row: &str) -> bool {
+        self.of(row).is_some()
+    }
+
     fn of(&self, row: &str) -> Option<&[f64]> {
         let found = self.figures.iter().find(|(name, _)| *name == row);
         found.map(|(_, figures)| figures.as_slice())

@@ -131,7 +131,7 @@ fn in_turn<'a>(chosen: &[&'a Contender], round: u32) -> Vec<&'a Contender> {
 }
 
 /// A program of this repository, in its release build.
-fn build(context: &Context, target: &[&str]) -> Result {
+pub fn build(context: &Context, target: &[&str]) -> Result {
     let mut build = cargo(context, &["build", "--locked", "--release", "--package", "alarmcast"]);
     command::run(build.args(target))
 }

@@ -8,7 +8,7 @@ use super::Arguments;
 use super::contenders::Contender;
 use super::machine::{Cores, process_ticks, ticks};
 use super::server::Server;
-use super::tester;
+use super::tester::{self, Scenario};
 use crate::Result;
 use crate::context::Context;
 
@@ -92,7 +92,8 @@ impl Load {
             ("--rate", self.events),
             ("--event-bytes", f64::from(self.event_bytes)),
         ];
-        tester::run(context, contender, cores, server, "fanout", &numbers)
+        let scenario = Scenario { name: "fanout", flags: &numbers, output: None };
+        tester::run(context, contender, cores, server, scenario)
     }
 }
 
