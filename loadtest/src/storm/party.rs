@@ -34,6 +34,8 @@ pub struct Signals {
     /// Cut all off; taken back when that is done.
     pub cut: AtomicBool,
     finish: AtomicBool,
+    /// The event that everyone should have got by then; others may publish, too.
+    last: AtomicU64,
     /// Members that have caught up.
     live: AtomicU64,
     pub last_back_ns: AtomicU64,
@@ -79,6 +81,7 @@ impl Signals {
         while self.slowest.load(Ordering::SeqCst) < newest && now_ns() < until_ns {
             thread::sleep(LOOK);
         }
+        self.last.store(newest, Ordering::SeqCst);
         self.finish.store(true, Ordering::SeqCst);
     }
 }
@@ -183,14 +186,14 @@ impl Party {
                 self.look_round(looked_ns);
             }
         }
-        let newest = self.signals.newest.load(Ordering::SeqCst);
+        let last = self.signals.last.load(Ordering::SeqCst);
         for seat in &self.seats {
             let (counts, place) = (seat.member.counts, seat.member.place.as_ref());
             self.replayed += counts.replayed;
             self.holes += counts.holes;
             self.duplicates += counts.duplicates;
             self.dropped += counts.dropped;
-            self.behind += u64::from(place.is_none_or(|place| place.seq < newest));
+            self.behind += u64::from(place.is_none_or(|place| place.seq < last));
         }
         Ok(self)
     }
