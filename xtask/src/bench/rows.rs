@@ -195,8 +195,8 @@ fn cost(bench: &Bench<'_>, server: &Contender, row: &str, connections: f64) -> R
     .collect()
 }
 
-/// Halves the list of rates; one that was missed by little is tried once more, as the machine may
-/// have been busy with something else.
+/// Halves the list of rates; one that was missed by little, or by what is not latency, is tried
+/// once more: the machine may have been busy with something else.
 fn highest_rate(
     bench: &Bench<'_>,
     server: &Contender,
@@ -204,26 +204,35 @@ fn highest_rate(
     p99_ms_max: f64,
 ) -> Result<Vec<f64>> {
     const LITTLE: f64 = 2.0;
-    // p99 as a multiple of what it may be.
-    let miss = |rate: f64| -> Result<f64> {
+    let try_once = |rate: f64| -> Result<Tried> {
         let flags = fanout(server, connections, rate * 1e6, RATE_SECONDS);
         let outcome = bench.run(server, "fanout", &flags)?;
-        match refuse_complaints(&outcome) {
-            Ok(()) => Ok(number(&outcome, "/latency_us/p99")? / 1e3 / p99_ms_max),
-            Err(_) => Ok(f64::INFINITY),
-        }
+        let p99_ms = number(&outcome, "/latency_us/p99")? / 1e3;
+        let complaints = refuse_complaints(&outcome);
+        let said = complaints.as_ref().err().map_or("", String::as_str);
+        eprintln!("  {:<28} {rate:.2} M/s: p99 {p99_ms:.0} ms {said}", server.name);
+        Ok(Tried {
+            holds: complaints.is_ok() && p99_ms <= p99_ms_max,
+            is_near: p99_ms <= LITTLE * p99_ms_max,
+        })
     };
     let (mut held, mut open) = (0, RATES.len());
     while held < open {
         let tried = held.midpoint(open);
-        let first = miss(RATES[tried])?;
-        if first <= 1.0 || (first <= LITTLE && miss(RATES[tried])? <= 1.0) {
+        let first = try_once(RATES[tried])?;
+        if first.holds || (first.is_near && try_once(RATES[tried])?.holds) {
             held = tried + 1;
         } else {
             open = tried;
         }
     }
     Ok(vec![held.checked_sub(1).map_or(0.0, |highest| RATES[highest])])
+}
+
+/// A rate, once.
+struct Tried {
+    holds: bool,
+    is_near: bool,
 }
 
 fn fanout(
