@@ -198,8 +198,11 @@ fn gather_from(
 impl SendPlan {
     /// Whether a send that has taken so many bytes may take so many more.
     pub fn has_room(&self, outbox: &Outbox, taken: usize, next: usize) -> bool {
+        if taken == 0 {
+            return true;
+        }
         let bytes_max = if outbox.is_urgent() { self.bytes_max } else { self.others_bytes_max };
-        taken == 0 || taken + next <= bytes_max
+        taken + next <= bytes_max
     }
 }
 

@@ -37,7 +37,7 @@ const READY_FOR_DRAIN: &str = "ready for drain";
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// So many connections; may be given several times
-    /// [default: 10000, 100000, 250000, 1000000, which takes about 24 GiB of memory]
+    /// [default: 10000, 100000, 250000, 1000000, the last of which takes about 10 GiB of memory]
     #[arg(long = "connections", value_name = "N", value_parser = clap::value_parser!(u32).range(100..))]
     sizes: Vec<u32>,
     /// Write results, table and a plot there too; a new folder
