@@ -17,7 +17,7 @@ pub fn memory(title: &str, runs: &[Run]) -> Option<Chart> {
     chart(title, axis, runs, |figures| figures.bytes_per_connection)
 }
 
-/// Runs with the same label make a curve, with a mark for each.
+/// Runs with the same label make a curve, with a mark for each number of connections: the median.
 fn chart(
     title: String,
     axis: &str,
@@ -41,9 +41,7 @@ fn chart(
             }),
         }
     }
-    for curve in &mut curves {
-        curve.points.sort_by(|one, other| one.0.total_cmp(&other.0));
-    }
+    curves.iter_mut().for_each(|curve| curve.points = medians(&curve.points));
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let greatest = points().map(|point| point.1).reduce(f64::max)?;
     Some(Chart {
@@ -52,6 +50,14 @@ fn chart(
         y: Axis::from_zero(axis, greatest),
         curves,
     })
+}
+
+/// By the first value, in its order, the median of the second ones; of two in the middle the lower.
+fn medians(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut sorted = points.to_vec();
+    sorted.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+    let alike = sorted.chunk_by(|one, other| one.0.total_cmp(&other.0).is_eq());
+    alike.map(|alike| alike[(alike.len() - 1) / 2]).collect()
 }
 
 #[cfg(test)]
@@ -81,6 +87,8 @@ mod tests {
             run("uring", 10_000.0, Some(5.5)),
             run("epoll", 1_000.0, Some(5.2)),
             run("uring", 1_000.0, Some(4.8)),
+            run("uring", 10_000.0, Some(9.0)),
+            run("uring", 10_000.0, Some(5.0)),
             run("uring", 100.0, None),
         ];
         let chart = cpu("t", &runs).expect("costs are known");

@@ -58,18 +58,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StormOutcome, Error> {
     let run = u64::from(fastrand::u32(..));
     let signals = Arc::new(Signals::default());
-    let target = settings.target.addr;
-    let shares = [settings.live, settings.connections];
-    let mut dialers = sources(&shares, &settings.source_addresses, target.ip())?
-        .into_iter()
-        .map(|sources| Dialer::new(target, sources, None));
-    let mut start = |members, signals: &Arc<Signals>| {
-        let dialer = dialers.next().unwrap_or_else(|| Dialer::new(target, Vec::new(), None));
-        let target = settings.target.clone();
-        start_party(members, Party::new(target, dialer, run, members, Arc::clone(signals))?)
-    };
-    let live = start(settings.live, &Arc::new(Signals::default()))?;
-    let storm = start(settings.connections, &signals)?;
+    let [live, storm] = start_parties(settings, run, &signals)?;
     say.phase("connecting");
     for crowd in [&live, &storm] {
         crowd.signals.await_all(crowd.members, END * 2, say)?;
@@ -143,6 +132,23 @@ impl Running {
         self.signals.finish_at(newest, END);
         self.thread.join().map_err(|_| Error::PublisherPanicked)?
     }
+}
+
+/// Those that go on receiving, and those that are cut off at a signal.
+fn start_parties(
+    settings: &Settings,
+    run: u64,
+    signals: &Arc<Signals>,
+) -> Result<[Running; 2], Error> {
+    let target = &settings.target;
+    let shares = [settings.live, settings.connections];
+    let sources = sources(&shares, &settings.source_addresses, target.addr.ip())?;
+    let mut dialers = sources.into_iter().map(|ports| Dialer::new(target.addr, ports, None));
+    let mut start = |members, signals: &Arc<Signals>| {
+        let dialer = dialers.next().unwrap_or_else(|| Dialer::new(target.addr, Vec::new(), None));
+        start_party(members, Party::new(target.clone(), dialer, run, members, Arc::clone(signals))?)
+    };
+    Ok([start(settings.live, &Arc::default())?, start(settings.connections, signals)?])
 }
 
 fn start_party(members: u32, party: Party) -> Result<Running, Error> {

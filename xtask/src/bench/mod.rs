@@ -12,6 +12,7 @@ use clap::Args;
 use self::rows::{Bench, COST_ROWS, LANES_ROW, ROWS, Row, kept};
 use self::table::Column;
 use crate::Result;
+use crate::compare::contenders::Contender;
 use crate::compare::machine::{self, Cores};
 use crate::compare::{build_tester, contenders, get_ready, tester};
 use crate::context::Context;
@@ -54,21 +55,11 @@ pub fn bench(context: &Context, arguments: &Arguments) -> Result {
     let output = arguments.output.clone();
     let bench = Bench { context, cores: Cores::divide(1, false)?, output };
     let mut columns: Vec<Column> = servers.iter().map(|server| Column::new(server.name)).collect();
-    // Row by row: what else the machine does at a time falls on all servers alike.
+    // Row by row, round by round: what else the machine does at a time falls on all servers alike.
     for row in &rows {
-        for (server, column) in servers.iter().zip(&mut columns) {
-            if !row.is_for(server) {
-                continue;
-            }
-            match (row.measure)(&bench, server) {
-                Ok(figures) => {
-                    eprintln!("{:<12} {:<18} {}", row.name, server.name, row.in_words(&figures));
-                    column.add(row, figures);
-                }
-                Err(why) => {
-                    eprintln!("{:<12} {:<18} NOT MEASURED: {why}", row.name, server.name);
-                    column.complain(format!("{} of {}: {why}", row.name, server.name));
-                }
+        for round in 1..=row.rounds {
+            for (server, column) in in_turn(&servers, &mut columns, round) {
+                bench.add_round(row, round, server, column);
             }
         }
     }
@@ -82,6 +73,37 @@ pub fn bench(context: &Context, arguments: &Arguments) -> Result {
     match &bench.output {
         Some(output) => keep(context, output, &text, &columns),
         None => Ok(()),
+    }
+}
+
+/// Forward and backward by turns.
+fn in_turn<'a>(
+    servers: &[&'static Contender],
+    columns: &'a mut [Column],
+    round: u32,
+) -> Vec<(&'static Contender, &'a mut Column)> {
+    let mut order: Vec<_> = servers.iter().copied().zip(columns).collect();
+    if round.is_multiple_of(2) {
+        order.reverse();
+    }
+    order
+}
+
+impl Bench<'_> {
+    fn add_round(&self, row: &Row, round: u32, server: &Contender, column: &mut Column) {
+        if !row.is_for(server) {
+            return;
+        }
+        match (row.measure)(self, server, round) {
+            Ok(figures) => {
+                eprintln!("{:<12} {:<18} {}", row.name, server.name, row.in_words(&figures));
+                column.add(row, round, figures);
+            }
+            Err(why) => {
+                eprintln!("{:<12} {:<18} NOT MEASURED: {why}", row.name, server.name);
+                column.complain(format!("{} of {}: {why}", row.name, server.name));
+            }
+        }
     }
 }
 
@@ -100,7 +122,9 @@ fn keep(context: &Context, output: &Path, text: &str, columns: &[Column]) -> Res
     ];
     for (name, rows, title) in plots {
         let results = columns.iter().flat_map(|column| {
-            rows.iter().filter(|row| column.has(row)).map(|row| kept(output, row, column.name))
+            rows.iter().flat_map(move |row| {
+                column.rounds(row).map(move |round| kept(output, row, round, column.name))
+            })
         });
         let results: Vec<PathBuf> = results.collect();
         if !results.is_empty() {

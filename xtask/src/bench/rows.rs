@@ -14,6 +14,7 @@ use crate::context::Context;
 /// Deliveries per second at which cost is measured.
 const COST_RATE: f64 = 100_000.0;
 const COST_SECONDS: f64 = 6.0;
+const COST_ROUNDS: u32 = 3;
 /// Rows whose results make a plot of cost.
 pub const COST_ROWS: [&str; 2] = ["cost-1k", "cost-10k"];
 /// The row whose result makes a plot of priorities.
@@ -37,7 +38,10 @@ pub struct Row {
     pub figures: &'static [Figure],
     /// Of Alarmcast alone: the others have nothing of the kind.
     is_ours: bool,
-    pub measure: fn(&Bench<'_>, &Contender) -> Result<Vec<f64>>,
+    /// How often it is measured; the table has medians.
+    pub rounds: u32,
+    /// In a round.
+    pub measure: fn(&Bench<'_>, &Contender, round: u32) -> Result<Vec<f64>>,
 }
 
 /// A number as the table shows it.
@@ -60,8 +64,9 @@ pub const ROWS: &[Row] = &[
             figure("p99 ms", 1),
         ],
         is_ours: false,
-        measure: |bench, server| {
-            cost(bench, server, COST_ROWS[0], 1_000.0).map(|all| all[..3].to_vec())
+        rounds: COST_ROUNDS,
+        measure: |bench, server, round| {
+            cost(bench, server, COST_ROWS[0], round, 1_000.0).map(|all| all[..3].to_vec())
         },
     },
     Row {
@@ -75,21 +80,24 @@ pub const ROWS: &[Row] = &[
             figure("connects/s, subscribed", 0),
         ],
         is_ours: false,
-        measure: |bench, server| cost(bench, server, COST_ROWS[1], 10_000.0),
+        rounds: COST_ROUNDS,
+        measure: |bench, server, round| cost(bench, server, COST_ROWS[1], round, 10_000.0),
     },
     Row {
         name: "rate-1k",
         about: "1,000 clients: the highest rate tried with p99 within 100 ms",
         figures: &[figure("millions of deliveries/s with p99 ≤ 100 ms, 1,000 clients", 2)],
         is_ours: false,
-        measure: |bench, server| highest_rate(bench, server, 1_000.0, 100.0),
+        rounds: 1,
+        measure: |bench, server, _| highest_rate(bench, server, 1_000.0, 100.0),
     },
     Row {
         name: "rate-10k",
         about: "10,000 clients: the highest rate tried with p99 within 250 ms",
         figures: &[figure("millions of deliveries/s with p99 ≤ 250 ms, 10,000 clients", 2)],
         is_ours: false,
-        measure: |bench, server| highest_rate(bench, server, 10_000.0, 250.0),
+        rounds: 1,
+        measure: |bench, server, _| highest_rate(bench, server, 10_000.0, 250.0),
     },
     Row {
         name: "priorities",
@@ -100,7 +108,8 @@ pub const ROWS: &[Row] = &[
             figure("critical to low", 3),
         ],
         is_ours: true,
-        measure: priorities,
+        rounds: 1,
+        measure: |bench, server, _| priorities(bench, server),
     },
     Row {
         name: LANES_ROW,
@@ -112,14 +121,16 @@ pub const ROWS: &[Row] = &[
             figure("low", 0),
         ],
         is_ours: true,
-        measure: lanes,
+        rounds: 1,
+        measure: |bench, server, _| lanes(bench, server),
     },
     Row {
         name: "filters",
         about: "10,000 clients with as many filters, 1 % matching, to one filter",
         figures: &[figure("cost of 10,000 filters, to one", 2)],
         is_ours: true,
-        measure: filters,
+        rounds: 1,
+        measure: |bench, server, _| filters(bench, server),
     },
     Row {
         name: "publish",
@@ -132,7 +143,8 @@ pub const ROWS: &[Row] = &[
             figure("CPU µs per event of those", 2),
         ],
         is_ours: true,
-        measure: publish,
+        rounds: 1,
+        measure: |bench, server, _| publish(bench, server),
     },
 ];
 
@@ -158,11 +170,11 @@ impl Bench<'_> {
     fn run_kept(
         &self,
         server: &Contender,
-        row: &str,
+        (row, round): (&str, u32),
         name: &str,
         flags: &[(&str, f64)],
     ) -> Result<Value> {
-        let folder = self.output.as_ref().map(|output| kept(output, row, server.name));
+        let folder = self.output.as_ref().map(|output| kept(output, row, round, server.name));
         self.run_scenario(server, Scenario { name, flags, output: folder.as_deref() })
     }
 
@@ -175,13 +187,19 @@ impl Bench<'_> {
 }
 
 /// Where a row's result of a server is, below `output`.
-pub fn kept(output: &Path, row: &str, server: &str) -> PathBuf {
-    output.join("runs").join(format!("{row}-{server}"))
+pub fn kept(output: &Path, row: &str, round: u32, server: &str) -> PathBuf {
+    output.join("runs").join(format!("{row}-{server}-{round}"))
 }
 
-fn cost(bench: &Bench<'_>, server: &Contender, row: &str, connections: f64) -> Result<Vec<f64>> {
+fn cost(
+    bench: &Bench<'_>,
+    server: &Contender,
+    row: &str,
+    round: u32,
+    connections: f64,
+) -> Result<Vec<f64>> {
     let flags = fanout(server, connections, COST_RATE, COST_SECONDS);
-    let outcome = bench.run_kept(server, row, "fanout", &flags)?;
+    let outcome = bench.run_kept(server, (row, round), "fanout", &flags)?;
     refuse_complaints(&outcome)?;
     [
         ("/server/cpu_us_per_delivery", 1.0),
@@ -274,7 +292,7 @@ fn lanes(bench: &Bench<'_>, server: &Contender) -> Result<Vec<f64>> {
         ("--rate", 400.0),
         ("--receive-buffer", 65_536.0),
     ];
-    let outcome = bench.run_kept(server, LANES_ROW, "mixed", &flags)?;
+    let outcome = bench.run_kept(server, (LANES_ROW, 1), "mixed", &flags)?;
     refuse_complaints(&outcome)?;
     ["critical", "high", "normal", "low"]
         .iter()

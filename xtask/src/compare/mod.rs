@@ -6,7 +6,7 @@ pub mod machine;
 mod others;
 mod run;
 pub mod server;
-mod table;
+pub mod table;
 pub mod tester;
 
 use clap::Args;

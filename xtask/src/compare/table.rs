@@ -68,7 +68,7 @@ fn figures(name: &str, run: &Run) -> String {
 }
 
 /// Of an even number of values the mean of the two in the middle; zero of none.
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => 0.0,
