@@ -79,7 +79,7 @@ fn a_result_says_how_it_came_about_and_has_the_latencies_that_were_printed() {
     let report = folder.path().join("report");
     let runs = ["fanout", "priorities"].map(|name| folder.path().join(name));
     report_of(&runs, &report);
-    for name in ["latency", "cpu", "memory"] {
+    for name in ["latency", "cost"] {
         let svg = std::fs::read_to_string(report.join(name).with_extension("svg"));
         assert!(svg.expect("it was drawn").contains("<polyline"), "{name}");
         let png = std::fs::read(report.join(name).with_extension("png"));
