@@ -32,6 +32,8 @@ pub struct Chart {
     pub x: Axis,
     pub y: Axis,
     pub curves: Vec<Curve>,
+    /// Where there is room for the legend.
+    pub legend: SeriesLabelPosition,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ pub struct Curve {
 
 /// Of a curve that is the so-manieth: told apart by the colour-blind too (Okabe and Ito).
 pub fn color(index: usize) -> RGBColor {
-    const COLORS: [RGBColor; 7] = [
+    const COLORS: [RGBColor; 9] = [
         RGBColor(0, 114, 178),
         RGBColor(213, 94, 0),
         RGBColor(0, 158, 115),
@@ -54,6 +56,8 @@ pub fn color(index: usize) -> RGBColor {
         RGBColor(230, 159, 0),
         RGBColor(86, 180, 233),
         RGBColor(90, 90, 90),
+        RGBColor(180, 170, 30),
+        RGBColor(0, 0, 0),
     ];
     COLORS[index % COLORS.len()]
 }
@@ -139,7 +143,7 @@ impl Chart {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(self.legend.clone())
             .background_style(WHITE.mix(0.85))
             .border_style(LINES)
             .label_font((FAMILY, LABEL_PIXELS))
@@ -170,6 +174,7 @@ mod tests {
                 curve("critical", 0, [(0.0, 1.0), (3.0, 2.0)]),
                 curve("low", 1, [(0.0, 3.0), (3.0, 9.0)]),
             ],
+            legend: SeriesLabelPosition::UpperLeft,
         };
         let other = Chart { title: "c".to_owned(), ..chart.clone() };
         Picture { charts: vec![chart, other] }

@@ -1,8 +1,13 @@
 //! What the server takes, by the number of connections.
 
+use plotters::chart::SeriesLabelPosition;
+
 use super::axis::{Axis, number_label};
 use super::chart::{Chart, Curve, color};
 use super::run::{Figures, Run};
+
+/// Beyond it, small costs would not show beside large ones: the axis is logarithmic.
+const LINEAR_RATIO_MAX: f64 = 50.0;
 
 /// CPU time per delivery.
 pub fn cpu(title: &str, runs: &[Run]) -> Option<Chart> {
@@ -42,13 +47,21 @@ fn chart(
         }
     }
     curves.iter_mut().for_each(|curve| curve.points = medians(&curve.points));
-    let points = || curves.iter().flat_map(|curve| &curve.points);
-    let greatest = points().map(|point| point.1).reduce(f64::max)?;
+    let costs = || curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+    let (least, greatest) = (costs().reduce(f64::min)?, costs().reduce(f64::max)?);
+    let y = if least > 0.0 && greatest > LINEAR_RATIO_MAX * least {
+        let points = curves.iter_mut().flat_map(|curve| &mut curve.points);
+        points.for_each(|point| point.1 = point.1.log10());
+        Axis::powers(axis, least..greatest, number_label)
+    } else {
+        Axis::from_zero(axis, greatest)
+    };
     Some(Chart {
         title,
         x: Axis::values("connections", &connections, number_label),
-        y: Axis::from_zero(axis, greatest),
+        y,
         curves,
+        legend: SeriesLabelPosition::UpperLeft,
     })
 }
 
@@ -79,6 +92,14 @@ mod tests {
             figures,
             series: Vec::new(),
         }
+    }
+
+    #[test]
+    fn costs_that_are_far_apart_are_drawn_as_logarithms() {
+        let runs = [run("one", 1_000.0, Some(1.0)), run("other", 1_000.0, Some(100.0))];
+        let chart = cpu("t", &runs).expect("costs are known");
+        let costs: Vec<_> = chart.curves.iter().map(|it| it.points[0].1).collect();
+        assert_eq!((costs, chart.y.range), (vec![0.0, 2.0], 0.0..2.0));
     }
 
     #[test]

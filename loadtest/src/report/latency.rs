@@ -1,5 +1,6 @@
 //! Latency by percentile.
 
+use plotters::chart::SeriesLabelPosition;
 use plotters::style::RGBColor;
 
 use super::axis::{Axis, millis_label, percentile};
@@ -36,6 +37,8 @@ pub fn chart(title: &str, runs: &[Run]) -> Option<Chart> {
         x: Axis::percentiles(count),
         y: Axis::powers("latency", least..greatest, millis_label),
         curves: curves.collect(),
+        // Curves rise.
+        legend: SeriesLabelPosition::LowerRight,
     })
 }
 

@@ -116,19 +116,21 @@ fn keep(context: &Context, output: &Path, text: &str, columns: &[Column]) -> Res
     fs::create_dir_all(output).map_err(|error| format!("{}: {error}", output.display()))?;
     write("table.md", text)?;
     write("figures.json", &format!("{:#}\n", table::json(columns)))?;
-    let plots = [
-        ("cost", &COST_ROWS[..], "100,000 deliveries/s"),
-        ("lanes", &[LANES_ROW][..], "Four priorities, saturated by low events"),
-    ];
-    for (name, rows, title) in plots {
-        let results = columns.iter().flat_map(|column| {
-            rows.iter().flat_map(move |row| {
-                column.rounds(row).map(move |round| kept(output, row, round, column.name))
-            })
-        });
-        let results: Vec<PathBuf> = results.collect();
-        if !results.is_empty() {
-            tester::report(context, &results, &output.join(name), title)?;
+    let results = |row: &'static str, column: &Column| {
+        let (rounds, name) = (column.rounds(row), column.name);
+        rounds.map(|round| kept(output, row, round, name)).collect::<Vec<_>>()
+    };
+    let costs = columns.iter().flat_map(|column| COST_ROWS.map(|row| results(row, column)));
+    let costs: Vec<PathBuf> = costs.flatten().collect();
+    if !costs.is_empty() {
+        tester::report(context, &costs, &output.join("cost"), "100,000 deliveries/s")?;
+    }
+    for column in columns {
+        let lanes = results(LANES_ROW, column);
+        if !lanes.is_empty() {
+            let title = format!("Four priorities, saturated by low events ({})", column.name);
+            let folder = output.join(format!("{LANES_ROW}-{}", column.name));
+            tester::report(context, &lanes, &folder, &title)?;
         }
     }
     Ok(())
