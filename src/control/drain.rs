@@ -35,18 +35,24 @@ struct Asked {
 #[derive(Serialize)]
 struct Progress {
     stage: &'static str,
-    /// Not told to leave yet.
-    connections: u64,
-    /// Not gone yet.
-    sockets: u64,
+    #[serde(flatten)]
+    left: Left,
     window_secs: u64,
     timeout_secs: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     elapsed_secs: Option<f64>,
 }
 
+#[derive(Serialize)]
+struct Left {
+    /// Not told to leave yet.
+    connections: u64,
+    /// Not gone yet.
+    sockets: u64,
+}
+
 pub(super) async fn progress(extract::State(state): extract::State<Arc<State>>) -> Response {
-    json(200, &Progress::of(&state.context))
+    json(200, &Progress::new(&state.context, Left::of(&state.context)))
 }
 
 pub(super) async fn begin(
@@ -60,10 +66,12 @@ pub(super) async fn begin(
     }
     let (bytes, _budget) = state.bodies.read(&headers, body).await?;
     let window = window(&bytes)?;
+    // Counted first: the shards tell the first to leave before this thread looks again.
+    let left = Left::of(&state.context);
     if state.context.drainer.drain(window) {
         tracing::info!("draining, as asked for over HTTP");
     }
-    Ok(json(202, &Progress::of(&state.context)))
+    Ok(json(202, &Progress::new(&state.context, left)))
 }
 
 fn window(body: &[u8]) -> Result<Option<Duration>, Refusal> {
@@ -83,16 +91,24 @@ fn window(body: &[u8]) -> Result<Option<Duration>, Refusal> {
 }
 
 impl Progress {
-    fn of(context: &Context) -> Self {
-        let stats = || context.shards.iter().map(|shard| shard.stats());
+    fn new(context: &Context, left: Left) -> Self {
         let plan = context.drainer.plan();
         Self {
             stage: stage_name(context),
-            connections: stats().map(|stats| stats.connections_active.get()).sum(),
-            sockets: stats().map(|stats| stats.sockets_active.get()).sum(),
+            left,
             window_secs: plan.window.as_secs(),
             timeout_secs: plan.timeout.as_secs(),
             elapsed_secs: context.drainer.elapsed().map(|elapsed| elapsed.as_secs_f64()),
+        }
+    }
+}
+
+impl Left {
+    fn of(context: &Context) -> Self {
+        let stats = || context.shards.iter().map(|shard| shard.stats());
+        Self {
+            connections: stats().map(|stats| stats.connections_active.get()).sum(),
+            sockets: stats().map(|stats| stats.sockets_active.get()).sum(),
         }
     }
 }

@@ -10,7 +10,8 @@ fn drain_waits_for_the_end_and_the_clients_come_back_when_they_are_told_to() {
     let output = run(&["drain", "--control", &server.control, "--window", "1", "--wait"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let said = text(&output.stdout);
-    assert!(said.contains("3 connections are told to leave over 1 s, and cut off after 6 s"));
+    let told = "3 connections are told to leave over 1 s, and cut off after 6 s";
+    assert!(said.contains(told), "{said}");
     assert!(said.ends_with("the server has ended\n"), "{said}");
     assert!(server.child.wait().expect("ended").success(), "a drained server ends with 0");
     for tail in &mut tails {
