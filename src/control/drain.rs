@@ -4,9 +4,10 @@
 //! The body of the POST is nothing, or `{"window_secs": N}`: over so long clients are told to
 //! leave, instead of over `server.drain_window_secs`. The first who asks decides. Both are answered by
 //! `{"stage", "connections", "sockets", "window_secs", "timeout_secs", "elapsed_secs"?}`:
-//! `connections` have not been told to leave yet, `sockets` have not left; `elapsed_secs` is
-//! there once the drain has begun. The POST needs `Content-Type: application/json`, because a
-//! browser sends none on behalf of a foreign page without asking first.
+//! `connections` have not been told to leave yet, `sockets` have not left, in the answer to the
+//! POST as of before it; `elapsed_secs` is there once the drain has begun. The POST needs
+//! `Content-Type: application/json`, because a browser sends none on behalf of a foreign page
+//! without asking first.
 
 use std::sync::Arc;
 use std::time::Duration;
