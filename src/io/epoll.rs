@@ -8,18 +8,20 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::mem;
-use std::net::TcpListener;
+use std::net::{self, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll};
+use socket2::SockRef;
 
 use super::errno::os_error;
 use super::operations::{Operations, failed};
 use super::{
-    Completions, Driver, DriverConfig, DriverStats, Kind, Op, Outcome, Socket, Token, Waker,
+    Completions, Driver, DriverConfig, DriverStats, Kind, Op, Outcome, Shutdown, Socket, Token,
+    Waker,
 };
 use crate::base::buffers::RecvPool;
 use crate::base::clock::{Clock, Instant};
@@ -138,9 +140,17 @@ impl EpollDriver {
     }
 
     fn shut_down(&mut self, socket: Socket) {
-        let how = self.operations.table.direction(socket);
+        let how = self.operations.table.shutdown(socket);
+        let stream = &self.sockets.at(socket).stream;
         // What is in flight ends as well: the kernel reports the socket as closed.
-        let result = self.sockets.at(socket).stream.shutdown(how);
+        let result = match how {
+            Shutdown::Write => stream.shutdown(net::Shutdown::Write),
+            Shutdown::Both => stream.shutdown(net::Shutdown::Both),
+            // Without a linger time, the close itself throws away what the kernel holds.
+            Shutdown::Reset => SockRef::from(stream)
+                .set_linger(Some(Duration::ZERO))
+                .and_then(|()| stream.shutdown(net::Shutdown::Both)),
+        };
         let outcome = match result {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => failed(error),
             _ => Outcome::ShutDown,

@@ -46,11 +46,22 @@ pub enum Op {
     /// Send some of the buffer's remaining bytes; short sends are the caller's to continue.
     /// At most one in flight for a socket.
     Send(Socket, SendBuf),
-    /// End our direction (`Write`: the peer sees the end after the bytes that the kernel already
-    /// took), or both: what is in flight on the socket then ends with a terminal completion.
-    Shutdown(Socket, std::net::Shutdown),
+    /// End a connection, or our half of it.
+    Shutdown(Socket, Shutdown),
     /// Give the socket back. Only after every operation on it has ended.
     Close(Socket),
+}
+
+/// How a connection is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Our direction: the peer sees the end after the bytes that the kernel already took.
+    Write,
+    /// Both directions: what is in flight on the socket then ends with a terminal completion.
+    Both,
+    /// As `Both`, and the kernel throws away what it took and the peer did not: nothing of the
+    /// connection outlasts the close. The peer sees a reset.
+    Reset,
 }
 
 /// What became of an operation.

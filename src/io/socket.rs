@@ -5,7 +5,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -20,8 +19,6 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// TCP_NOTSENT_LOWAT: what is not sent waits in the lanes, where priority still rules.
     pub notsent_lowat_bytes: u32,
-    /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged. Zero: the system's.
-    pub user_timeout: Duration,
 }
 
 impl Default for ListenOptions {
@@ -30,7 +27,6 @@ impl Default for ListenOptions {
             listen_backlog: 4096,
             reuse_port: true,
             notsent_lowat_bytes: NOTSENT_LOWAT_BYTES,
-            user_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -48,9 +44,6 @@ pub fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<TcpListen
     socket.set_reuse_port(options.reuse_port)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(options.notsent_lowat_bytes)?;
-    if !options.user_timeout.is_zero() {
-        socket.set_tcp_user_timeout(Some(options.user_timeout))?;
-    }
     socket.bind(&addr.into())?;
     socket.listen(i32::from(options.listen_backlog))?;
     Ok(socket.into())
@@ -84,6 +77,7 @@ pub fn listen_together(
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+    use std::time::Duration;
 
     use socket2::SockRef;
 
@@ -96,7 +90,6 @@ mod tests {
     fn accepted_sockets_inherit_the_listeners_options() {
         let options = ListenOptions {
             notsent_lowat_bytes: 12_345,
-            user_timeout: Duration::from_millis(4_321),
             ..ListenOptions::default()
         };
         let listener = listen(LOCAL, &options).unwrap();
@@ -105,7 +98,9 @@ mod tests {
         let accepted = SockRef::from(&accepted);
         assert!(accepted.tcp_nodelay().unwrap());
         assert_eq!(accepted.tcp_notsent_lowat().unwrap(), 12_345);
-        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_millis(4_321)));
+        // It ends connections whose window was shut for as long, though they read on: the kernel
+        // forgets the time only when the window has room for a whole segment.
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::ZERO));
     }
 
     #[test]

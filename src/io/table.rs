@@ -1,8 +1,6 @@
 #![forbid(unsafe_code)]
 
-use std::net::Shutdown;
-
-use super::{Kind, Op, Socket, Token};
+use super::{Kind, Op, Shutdown, Socket, Token};
 use crate::base::buffers::SendBuf;
 use crate::base::dense;
 
@@ -28,8 +26,8 @@ struct Entry {
     ending: Tag,
     /// What the send in flight holds. The kernel reads it until the terminal completion.
     buf: Option<SendBuf>,
-    /// What the shutdown in flight ends.
-    direction: Shutdown,
+    /// The one in flight.
+    shutdown: Shutdown,
     open: bool,
 }
 
@@ -92,8 +90,8 @@ impl Table {
     /// closed while anything is.
     pub fn begin(&mut self, token: Token, op: Op) {
         let (kind, socket, buf) = match op {
-            Op::Shutdown(socket, direction) => {
-                self.entries[socket.0 as usize].direction = direction;
+            Op::Shutdown(socket, shutdown) => {
+                self.entries[socket.0 as usize].shutdown = shutdown;
                 (Kind::Shutdown, socket, None)
             }
             Op::Recv(socket) => (Kind::Recv, socket, None),
@@ -145,9 +143,9 @@ impl Table {
         self.entries.get(socket.0 as usize)?.buf.as_ref()
     }
 
-    /// What the shutdown in flight ends.
-    pub fn direction(&self, socket: Socket) -> Shutdown {
-        self.entries[socket.0 as usize].direction
+    /// The shutdown in flight.
+    pub fn shutdown(&self, socket: Socket) -> Shutdown {
+        self.entries[socket.0 as usize].shutdown
     }
 
     /// The operation in flight that was pushed under `token`.
@@ -214,7 +212,7 @@ impl Entry {
             send: none,
             ending: none,
             buf: None,
-            direction: Shutdown::Both,
+            shutdown: Shutdown::Both,
             open: false,
         }
     }

@@ -132,12 +132,9 @@ fn unpanicked<T>(body: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 }
 
 fn listen(config: &Config, shard_count: usize) -> Result<Vec<TcpListener>, Error> {
-    let defaults = ListenOptions::default();
     let options = ListenOptions {
         listen_backlog: u16::try_from(config.limits.listen_backlog).unwrap_or(u16::MAX),
-        // The kernel must not lose patience with a client before the shard does.
-        user_timeout: defaults.user_timeout.max(config.limits.write_timeout()),
-        ..defaults
+        ..ListenOptions::default()
     };
     let addr = config.stream.listen;
     listen_together(addr, shard_count, &options).map_err(|error| Error::Listen {

@@ -1,13 +1,11 @@
 //! The ends of a connection: told, failed, lost or timed out; in every case what is in
 //! flight ends before the slot is free.
 
-use std::net;
-
 use bytes::Bytes;
 
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
-use crate::io::{Driver, Kind, Op, Outcome};
+use crate::io::{self, Driver, Kind, Op, Outcome};
 use crate::protocol::CloseCode;
 use crate::session::Timeout;
 use crate::shard::connection::{Counted, Ending, Shutdown};
@@ -108,7 +106,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.session.await_end(now, &self.settings.timing);
         connection.shutdown = Shutdown::HalfOnItsWay;
         let socket = connection.socket;
-        self.push(Kind::Shutdown, key, Op::Shutdown(socket, net::Shutdown::Write));
+        self.push(Kind::Shutdown, key, Op::Shutdown(socket, io::Shutdown::Write));
         self.schedule(key);
     }
 
@@ -150,7 +148,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.push(Kind::Close, key, Op::Close(socket));
         } else if connection.shutdown != Shutdown::Whole {
             connection.shutdown = Shutdown::WholeOnItsWay;
-            self.push(Kind::Shutdown, key, Op::Shutdown(socket, net::Shutdown::Both));
+            // The peer of a send that is still in flight takes nothing. What the kernel holds for
+            // it ends within a frame, and would be held for minutes.
+            let how = if connection.is_sending { io::Shutdown::Reset } else { io::Shutdown::Both };
+            self.push(Kind::Shutdown, key, Op::Shutdown(socket, how));
         }
     }
 

@@ -1,8 +1,10 @@
-use std::net::Shutdown;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use alarmcast::base::buffers::SendBuf;
-use alarmcast::io::{Driver, Op, Outcome, Socket, Token};
+use alarmcast::io::{Driver, Op, Outcome, Shutdown, Socket, Token};
 use bytes::Bytes;
 
 use crate::harness::{Client, Harness};
@@ -12,6 +14,7 @@ crate::on_every_driver!(
     a_slow_reader_gets_every_byte_through_short_sends,
     sends_one_after_the_other_keep_their_order,
     a_shutdown_ends_a_blocked_send_and_gives_its_buffer_back,
+    a_reset_ends_a_blocked_send_and_leaves_nothing_to_the_kernel,
     a_cancelled_send_gives_its_buffer_back,
     bytes_that_the_kernel_took_before_a_shutdown_still_arrive,
     ending_our_direction_leaves_the_peers_open,
@@ -112,6 +115,44 @@ fn a_shutdown_ends_a_blocked_send_and_gives_its_buffer_back<H: Harness>() {
     assert_eq!(Rc::strong_count(&frame), 1);
     let close = world.push(Op::Close(socket));
     assert!(matches!(world.outcome(close), Outcome::Closed));
+}
+
+fn a_reset_ends_a_blocked_send_and_leaves_nothing_to_the_kernel<H: Harness>() {
+    let mut world = World::<H>::new(roomy());
+    let (socket, mut client) = world.connection();
+    let frame = Rc::new(Bytes::from(pattern(1_000_000)));
+    let recv = world.push(Op::Recv(socket));
+    let send = blocked_send(&mut world, socket, &frame);
+    let reset = world.push(Op::Shutdown(socket, Shutdown::Reset));
+    let ended = world.outcome(send);
+    assert!(matches!(ended, Outcome::Failed { buf: Some(_), .. }), "{ended:?}");
+    drop(ended);
+    assert_eq!(Rc::strong_count(&frame), 1);
+    assert!(matches!(world.outcome(reset), Outcome::ShutDown));
+    let ended = world.outcome(recv);
+    assert!(matches!(ended, Outcome::ReceivedEnd | Outcome::Failed { .. }), "{ended:?}");
+    let close = world.push(Op::Close(socket));
+    assert!(matches!(world.outcome(close), Outcome::Closed));
+    assert!(!kernel_has_a_socket_to(client.addr()), "unsent bytes outlast the close");
+    let mut buffer = [0; 4096];
+    let error = loop {
+        match client.read(&mut buffer) {
+            Ok(0) => panic!("the stream seems whole"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// Whether a connected socket of this machine has this peer, also one that belongs to no process
+/// any more (/proc/net/tcp, proc(5)). Always false of a simulated address.
+fn kernel_has_a_socket_to(peer: SocketAddr) -> bool {
+    let SocketAddr::V4(peer) = peer else { return false };
+    let ip = u32::from_ne_bytes(peer.ip().octets());
+    let peer = format!("{ip:08X}:{:04X}", peer.port());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|row| row.split_whitespace().nth(2) == Some(peer.as_str()))
 }
 
 fn a_cancelled_send_gives_its_buffer_back<H: Harness>() {

@@ -3,14 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use alarmcast::base::buffers::SendBuf;
 use alarmcast::base::clock::{Clock, Instant};
 use alarmcast::base::slab::Key;
-use alarmcast::io::{Completion, Driver, DriverConfig, Kind, Op, Outcome, Socket, Token};
+use alarmcast::io::{Completion, Driver, DriverConfig, Kind, Op, Outcome, Shutdown, Socket, Token};
 
 use crate::harness::{Client, Harness};
 

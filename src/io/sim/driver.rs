@@ -1,7 +1,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,8 @@ use crate::base::clock::Instant;
 use crate::io::errno::os_error;
 use crate::io::operations::{Operations, failed};
 use crate::io::{
-    Completions, Driver, DriverConfig, DriverStats, Kind, Op, Outcome, Socket, Token, Waker,
+    Completions, Driver, DriverConfig, DriverStats, Kind, Op, Outcome, Shutdown, Socket, Token,
+    Waker,
 };
 
 /// Receives of one socket in one wait.
@@ -71,13 +71,14 @@ impl SimDriver {
     }
 
     fn shut_down(&mut self, socket: Socket) {
-        let how = self.operations.table.direction(socket);
+        let how = self.operations.table.shutdown(socket);
         // What the network took before is still delivered, a send just staged included.
         self.send(socket);
         let net = &mut *self.net.borrow_mut();
         let arrival = net.arrival();
         let link = net.link(self.links[&socket.0]);
-        link.server_shut |= how == Shutdown::Both;
+        link.server_shut |= how != Shutdown::Write;
+        link.reset |= how == Shutdown::Reset;
         link.to_client.end(arrival);
         self.operations.end(Kind::Shutdown, socket, Outcome::ShutDown);
     }

@@ -13,7 +13,7 @@ mod wake;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::net::{Shutdown, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ use self::wake::WakeEvent;
 use super::errno::{ENTER_RETRIES_MAX, EnterAnswer, os_error};
 use super::table::Table;
 use super::{
-    Completion, Completions, Driver, DriverConfig, DriverStats, Kind, Op, Outcome, Socket, Token,
-    Waker,
+    Completion, Completions, Driver, DriverConfig, DriverStats, Kind, Op, Outcome, Shutdown,
+    Socket, Token, Waker,
 };
 use crate::base::clock::{Clock, Instant};
 use crate::base::slab::Key;
@@ -184,8 +184,11 @@ impl UringDriver {
                 opcode::Send::new(fixed, bytes.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build()
             }
             Kind::Shutdown => {
-                let how = direction(self.held.table.direction(socket));
-                opcode::Shutdown::new(fixed, how).build()
+                match self.held.table.shutdown(socket) {
+                    Shutdown::Write => opcode::Shutdown::new(fixed, libc::SHUT_WR).build(),
+                    Shutdown::Both => opcode::Shutdown::new(fixed, libc::SHUT_RDWR).build(),
+                    Shutdown::Reset => disconnect(fixed),
+                }
             }
             Kind::Close => opcode::Close::new(fixed).build(),
             Kind::Accept | Kind::Internal => unreachable!("{kind:?} has no socket"),
@@ -316,13 +319,12 @@ impl UringDriver {
     }
 }
 
-/// The argument of shutdown(2).
-fn direction(how: Shutdown) -> i32 {
-    match how {
-        Shutdown::Read => libc::SHUT_RD,
-        Shutdown::Write => libc::SHUT_WR,
-        Shutdown::Both => libc::SHUT_RDWR,
-    }
+/// Connects a socket to nobody, which is how TCP is told to abort (connect(2), `AF_UNSPEC`).
+fn disconnect(fixed: Fixed) -> Entry {
+    static NOBODY: libc::sockaddr =
+        libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+    opcode::Connect::new(fixed, &raw const NOBODY, len).build()
 }
 
 impl Driver for UringDriver {

@@ -137,6 +137,7 @@ fn check(ring: &IoUring) -> Result<(), Unavailable> {
         opcode::Recv::CODE,
         opcode::Send::CODE,
         opcode::Shutdown::CODE,
+        opcode::Connect::CODE,
         opcode::Close::CODE,
         opcode::AsyncCancel::CODE,
         opcode::Read::CODE,

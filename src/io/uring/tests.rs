@@ -50,7 +50,6 @@ fn direct_descriptors_inherit_the_listeners_options() {
     }
     let options = ListenOptions {
         notsent_lowat_bytes: 23_456,
-        user_timeout: Duration::from_millis(7_654),
         ..ListenOptions::default()
     };
     let config = DriverConfig { accepts: 1, ..DriverConfig::default() };
@@ -74,7 +73,6 @@ fn direct_descriptors_inherit_the_listeners_options() {
     let accepted = SockRef::from(&installed);
     assert!(accepted.tcp_nodelay().unwrap());
     assert_eq!(accepted.tcp_notsent_lowat().unwrap(), 23_456);
-    assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_millis(7_654)));
 }
 
 #[test]

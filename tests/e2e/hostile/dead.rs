@@ -1,5 +1,7 @@
 //! Peers that are there no more, or as good as that: nothing tells so but the time that passes.
 
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -21,6 +23,21 @@ fn backlog(server: &Server) -> f64 {
     server.metrics().sum("alarmcast_outbox_bytes")
 }
 
+/// Bytes that the kernel holds for peers of the server, also for sockets that belong to no
+/// process any more and only wait for room at their peer (/proc/net/tcp, proc(5)).
+fn kernel_bytes_to_peers(server: SocketAddr) -> u64 {
+    let IpAddr::V4(ip) = server.ip() else { panic!("the tests are on IPv4") };
+    let server = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), server.port());
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    let sending = |row: &str| {
+        let mut words = row.split_whitespace().skip(1);
+        let is_of_server = words.next() == Some(server.as_str());
+        let queues = words.nth(2).filter(|_| is_of_server)?;
+        u64::from_str_radix(queues.split_once(':')?.0, 16).ok()
+    };
+    table.lines().filter_map(sending).sum()
+}
+
 #[test]
 fn windows_that_stay_shut_are_given_up_though_nothing_is_acknowledged() {
     const EACH: usize = 20;
@@ -30,8 +47,13 @@ fn windows_that_stay_shut_are_given_up_though_nothing_is_acknowledged() {
         let silent = narrow(server, EACH);
         silent.iter().for_each(Raw::cut_cable);
         fill(server);
+        eventually("the kernel holds something for them", || {
+            (kernel_bytes_to_peers(server.stream_addr()) > 0).then_some(())
+        });
         await_errors(server, "write_timeout", 2 * EACH);
         server.await_metric("alarmcast_shard_sockets", 1.0);
+        let held = kernel_bytes_to_peers(server.stream_addr());
+        assert_eq!(held, 0, "the kernel holds what nobody reads");
         assert_eq!(backlog(server), 0.0);
         drop((shut, silent));
     });
