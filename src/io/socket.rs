@@ -23,11 +23,7 @@ pub struct ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self {
-            listen_backlog: 4096,
-            reuse_port: true,
-            notsent_lowat_bytes: NOTSENT_LOWAT_BYTES,
-        }
+        Self { listen_backlog: 4096, reuse_port: true, notsent_lowat_bytes: NOTSENT_LOWAT_BYTES }
     }
 }
 
@@ -88,10 +84,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_the_listeners_options() {
-        let options = ListenOptions {
-            notsent_lowat_bytes: 12_345,
-            ..ListenOptions::default()
-        };
+        let options = ListenOptions { notsent_lowat_bytes: 12_345, ..ListenOptions::default() };
         let listener = listen(LOCAL, &options).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();

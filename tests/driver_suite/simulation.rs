@@ -64,7 +64,8 @@ fn next(done: Token, outcome: Outcome) -> Option<(Token, Op)> {
     let slot = done.key().slot;
     let socket = alarmcast::io::Socket(slot);
     let again = (token(Kind::Recv, slot), Op::Recv(socket));
-    let shutdown = (token(Kind::Shutdown, slot), Op::Shutdown(socket, alarmcast::io::Shutdown::Both));
+    let shutdown =
+        (token(Kind::Shutdown, slot), Op::Shutdown(socket, alarmcast::io::Shutdown::Both));
     match outcome {
         Outcome::Accepted { socket, .. } => Some((token(Kind::Recv, socket.0), Op::Recv(socket))),
         Outcome::Received { more, .. } => (!more).then_some(again),

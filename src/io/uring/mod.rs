@@ -183,13 +183,11 @@ impl UringDriver {
                 let length = u32::try_from(bytes.len()).unwrap_or(i32::MAX as u32);
                 opcode::Send::new(fixed, bytes.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build()
             }
-            Kind::Shutdown => {
-                match self.held.table.shutdown(socket) {
-                    Shutdown::Write => opcode::Shutdown::new(fixed, libc::SHUT_WR).build(),
-                    Shutdown::Both => opcode::Shutdown::new(fixed, libc::SHUT_RDWR).build(),
-                    Shutdown::Reset => disconnect(fixed),
-                }
-            }
+            Kind::Shutdown => match self.held.table.shutdown(socket) {
+                Shutdown::Write => opcode::Shutdown::new(fixed, libc::SHUT_WR).build(),
+                Shutdown::Both => opcode::Shutdown::new(fixed, libc::SHUT_RDWR).build(),
+                Shutdown::Reset => disconnect(fixed),
+            },
             Kind::Close => opcode::Close::new(fixed).build(),
             Kind::Accept | Kind::Internal => unreachable!("{kind:?} has no socket"),
         }

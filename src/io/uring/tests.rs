@@ -48,10 +48,7 @@ fn direct_descriptors_inherit_the_listeners_options() {
     if !can_run() {
         return;
     }
-    let options = ListenOptions {
-        notsent_lowat_bytes: 23_456,
-        ..ListenOptions::default()
-    };
+    let options = ListenOptions { notsent_lowat_bytes: 23_456, ..ListenOptions::default() };
     let config = DriverConfig { accepts: 1, ..DriverConfig::default() };
     let (mut driver, _clients) = driver(&config, &options);
     let socket = accept_all(&mut driver, 1)[0];
