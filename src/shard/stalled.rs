@@ -161,7 +161,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if self.stalled.due > 0 {
             // What the others are sent must not wait for this.
             self.driver.submit();
-            self.settle_part(now);
+            // Parts without anybody take no turn.
+            while self.settle_part(now) == 0 && self.stalled.due > 0 {}
         }
     }
 
@@ -172,12 +173,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Brings the backlog of a connection up to the events that were delivered. Goes before
-    /// everything else that happens to it.
-    pub(super) fn settle(&mut self, slot: u32, now: Instant) {
+    /// Brings the backlog of a connection up to the events that were delivered; false when it is
+    /// already. Goes before everything else that happens to it.
+    pub(super) fn settle(&mut self, slot: u32, now: Instant) -> bool {
         let mut wanted = self.stalled.take(slot);
         if wanted == 0 {
-            return;
+            return false;
         }
         let mut window = std::mem::take(&mut self.stalled.window);
         while wanted != 0 {
@@ -189,6 +190,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
         }
         self.stalled.window = window;
+        true
     }
 
     /// Pushes events into the outbox of a connection that has one, as long as there is no more to
@@ -227,15 +229,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         wanted
     }
 
-    fn settle_part(&mut self, now: Instant) {
-        for slot in self.stalled.part() {
-            self.settle(slot, now);
-        }
+    /// Settles the part whose turn it is; gives for how many connections that was something.
+    fn settle_part(&mut self, now: Instant) -> usize {
+        let settled = self.stalled.part().filter(|&slot| self.settle(slot, now)).count();
         self.stalled.settled = self.stalled.settled.wrapping_add(1);
         self.stalled.due = self.stalled.due.saturating_sub(1);
         while let Some(Deferred { stored, .. }) = self.stalled.pop_settled() {
             self.release_stored(stored);
         }
+        settled
     }
 }
 
