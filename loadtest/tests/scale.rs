@@ -76,7 +76,9 @@ fn a_hundred_thousand_subscribers_of_one_process_get_critical_events_and_an_orde
         return;
     }
     let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = Server::start("uring", 8, descriptors_max());
+    // A client has 5 s to answer the end that it is told, and all share a machine that may be small.
+    let settings = ["server.drain_window_secs=25", "server.drain_timeout_secs=60"];
+    let server = Server::start_with("uring", 8, descriptors_max(), &settings);
     let critical = ["--priority", "critical", "--filters", r#"{"min_priority":"critical"}"#];
     let args = [args(&server, CONNECTIONS, &FLOOD), arguments(critical)].concat();
     let (code, outcome) = fanout(&args, || server.terminate());

@@ -22,6 +22,11 @@ pub struct Server {
 impl Server {
     /// Starts `alarmcast serve` on free ports, with at most `descriptors` open files.
     pub fn start(driver: &str, shards: u32, descriptors: u64) -> Self {
+        Self::start_with(driver, shards, descriptors, &[])
+    }
+
+    /// The same, with these keys of its configuration set, each as `KEY=VALUE`.
+    pub fn start_with(driver: &str, shards: u32, descriptors: u64, settings: &[&str]) -> Self {
         // The shell lowers the limit, and is replaced by the server.
         let mut command = Command::new("sh");
         for (name, _) in env::vars_os() {
@@ -35,7 +40,7 @@ impl Server {
             .arg(binary())
             .args(["serve", "--stream-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"])
             .args(["--driver", driver, "--shards", &shards.to_string()])
-            // A client at 1 KB/s leaves the kernel no room for 40 s at a time.
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
