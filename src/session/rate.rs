@@ -87,7 +87,8 @@ impl<B: Buckets> Ledger<B> {
     /// A connection's buckets, to take from them.
     pub fn of(&mut self, key: Key, now: Instant) -> &mut B {
         const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-        if now.since(self.swept_at) >= SWEEP_INTERVAL {
+        let has_room = self.entries.len() < self.entries.capacity();
+        if !has_room || now.since(self.swept_at) >= SWEEP_INTERVAL {
             self.swept_at = now;
             self.sweep(now);
         }
@@ -106,8 +107,12 @@ impl<B: Buckets> Ledger<B> {
     fn sweep(&mut self, now: Instant) {
         const KEPT: usize = 64;
         self.entries.retain(|_, buckets| !buckets.are_full(now));
-        if self.entries.capacity() > 4 * self.entries.len() + KEPT {
-            self.entries.shrink_to(2 * self.entries.len() + KEPT);
+        let (length, capacity) = (self.entries.len(), self.entries.capacity());
+        if capacity > 4 * length + KEPT {
+            self.entries.shrink_to(2 * length + KEPT);
+        } else if capacity < 2 * length {
+            // The next sweep for want of room is as many entries away as this one went through.
+            self.entries.reserve(length);
         }
     }
 }
@@ -188,5 +193,17 @@ mod tests {
         assert!(!ledger.of(key(0), later).0.take(later, slow));
         assert_eq!(ledger.len(), 1);
         assert!(ledger.entries.capacity() < 200);
+    }
+
+    #[test]
+    fn many_who_come_within_a_second_are_remembered_only_as_long_as_need_be() {
+        let quick = Rate { per_second: 1_000, burst: 10 };
+        let mut ledger = Ledger::<One>::default();
+        for number in 0..9_000 {
+            let now = Instant::from_nanos(5_000_000_000 + 100_000 * u64::from(number));
+            let key = Key { slot: number, generation: 0 };
+            assert!(ledger.of(key, now).0.take(now, quick));
+        }
+        assert!(ledger.entries.capacity() < 200, "{}", ledger.entries.capacity());
     }
 }
