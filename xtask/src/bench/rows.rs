@@ -213,8 +213,8 @@ fn cost(
     .collect()
 }
 
-/// Halves the list of rates; one that was missed by little, or by what is not latency, is tried
-/// once more: the machine may have been busy with something else.
+/// The highest rate tried that holds; one that was missed by little, or by what is not latency, is
+/// tried once more: the machine may have been busy with something else.
 fn highest_rate(
     bench: &Bench<'_>,
     server: &Contender,
@@ -234,23 +234,35 @@ fn highest_rate(
             is_near: p99_ms <= LITTLE * p99_ms_max,
         })
     };
-    let (mut held, mut open) = (0, RATES.len());
-    while held < open {
-        let tried = held.midpoint(open);
-        let first = try_once(RATES[tried])?;
-        if first.holds || (first.is_near && try_once(RATES[tried])?.holds) {
-            held = tried + 1;
-        } else {
-            open = tried;
-        }
-    }
-    Ok(vec![held.checked_sub(1).map_or(0.0, |highest| RATES[highest])])
+    let highest = search(|rate| {
+        let first = try_once(rate)?;
+        Ok(first.holds || (first.is_near && try_once(rate)?.holds))
+    });
+    Ok(vec![highest?])
 }
 
 /// A rate, once.
 struct Tried {
     holds: bool,
     is_near: bool,
+}
+
+/// Goes up the rates until one does not hold, then halves what is between. Never far beyond what a
+/// server can do: such a run lasts until it has done it.
+fn search(mut holds: impl FnMut(f64) -> Result<bool>) -> Result<f64> {
+    // So many hold, and from here none does.
+    let (mut held, mut open) = (0, RATES.len());
+    while held < open {
+        let is_missed = open < RATES.len();
+        let tried =
+            if is_missed { held.midpoint(open) } else { (held + held / 3 + 1).min(open - 1) };
+        if holds(RATES[tried])? {
+            held = tried + 1;
+        } else {
+            open = tried;
+        }
+    }
+    Ok(held.checked_sub(1).map_or(0.0, |highest| RATES[highest]))
 }
 
 fn fanout(
@@ -336,4 +348,23 @@ fn refuse_complaints(outcome: &Value) -> Result {
     let complaints = outcome["complaints"].as_array().map(Vec::as_slice).unwrap_or_default();
     let complaints: Vec<_> = complaints.iter().filter_map(Value::as_str).collect();
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_rate_is_found_without_a_try_far_beyond_it() {
+        for highest in [0.0].into_iter().chain(RATES) {
+            let mut tried = Vec::new();
+            let found = search(|rate| {
+                tried.push(rate);
+                Ok(rate <= highest)
+            });
+            assert_eq!(found, Ok(highest), "tried {tried:?}");
+            assert!(tried.len() <= 6, "{tried:?} for {highest}");
+            assert!(tried.iter().all(|&rate| rate <= 4.0 * highest.max(0.05)), "{tried:?}");
+        }
+    }
 }

@@ -63,7 +63,12 @@ impl Storm {
         self.back_seconds =
             self.back_seconds.max(outcome["back_seconds"].as_f64().unwrap_or(f64::INFINITY));
         let complaints = outcome["complaints"].as_array().map(Vec::as_slice).unwrap_or_default();
-        self.complaints.extend(complaints.iter().filter_map(Value::as_str).map(str::to_owned));
+        for complaint in complaints.iter().filter_map(Value::as_str) {
+            // Most are of several processes.
+            if !self.complaints.iter().any(|known| known == complaint) {
+                self.complaints.push(complaint.to_owned());
+            }
+        }
     }
 }
 
@@ -78,7 +83,7 @@ fn start(
     storm.args(["storm", "--json", "--url", &server.stream, "--control", &server.control]);
     storm.args(["--connections", &connections.to_string(), "--live", &LIVE.to_string()]);
     storm.args(["--source-addresses", source]);
-    storm.args(["--rate", &rate.to_string(), "--before", "20", "--limit", "20"]);
+    storm.args(["--rate", &rate.to_string(), "--before", "20", "--limit", "60"]);
     storm.stdout(Stdio::piped());
     storm.spawn().map(Guard).map_err(|error| format!("the load tester: {error}"))
 }
@@ -98,7 +103,7 @@ mod tests {
         };
         let mut all = Storm::default();
         all.add(&outcome(2.5, 3, &["late"]));
-        all.add(&outcome(1.5, 0, &[]));
+        all.add(&outcome(1.5, 0, &["late"]));
         let expected = Storm {
             connections: 20,
             back_seconds: 2.5,
