@@ -172,7 +172,9 @@ fn e2e(context: &Context, mut test: Command, driver: &str) -> Result {
     let promtool = tools::debian::promtool(context)?;
     test.args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .args(names.iter().flat_map(|name| ["--test", name]));
-    test.env("ALARMCAST_TEST_DRIVER", driver)
+    // They wait more than they work.
+    test.env("RUST_TEST_THREADS", "4")
+        .env("ALARMCAST_TEST_DRIVER", driver)
         .env("ALARMCAST_TEST_PYTHON", tools::python::clients(context)?)
         .env("NODE_PATH", tools::node::clients(context)?)
         .env("ALARMCAST_TEST_PROMTOOL", promtool);
