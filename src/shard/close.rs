@@ -133,6 +133,19 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.advance_end(key);
     }
 
+    /// Gives up a connection that takes nothing of a send. What the kernel holds for it ends within
+    /// a frame, and would be held for minutes.
+    fn reset(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.shutdown == Shutdown::No
+        {
+            connection.shutdown = Shutdown::ResetOnItsWay;
+            let socket = connection.socket;
+            self.push(Kind::Shutdown, key, Op::Shutdown(socket, io::Shutdown::Reset));
+        }
+        self.abort(key);
+    }
+
     /// Takes the next step of an end, where what it waited for has come.
     pub(super) fn advance_end(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -148,19 +161,19 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.push(Kind::Close, key, Op::Close(socket));
         } else if connection.shutdown != Shutdown::Whole {
             connection.shutdown = Shutdown::WholeOnItsWay;
-            // The peer of a send that is still in flight takes nothing. What the kernel holds for
-            // it ends within a frame, and would be held for minutes.
-            let how = if connection.is_sending { io::Shutdown::Reset } else { io::Shutdown::Both };
-            self.push(Kind::Shutdown, key, Op::Shutdown(socket, how));
+            self.push(Kind::Shutdown, key, Op::Shutdown(socket, io::Shutdown::Both));
         }
     }
 
-    pub(super) fn handle_shutdown(&mut self, key: Key) {
-        // Failing is as good as succeeding: the connection is gone either way.
+    pub(super) fn handle_shutdown(&mut self, key: Key, outcome: &Outcome) {
+        let has_failed = matches!(outcome, Outcome::Failed { .. });
         if let Some(connection) = self.connections.get_mut(key) {
             connection.shutdown = match connection.shutdown {
                 Shutdown::HalfOnItsWay => Shutdown::Half,
-                Shutdown::WholeOnItsWay => Shutdown::Whole,
+                // It may be forbidden, as a connect is (LSMs): both directions are ended, then.
+                Shutdown::ResetOnItsWay if has_failed => Shutdown::No,
+                // Else failing is as good as succeeding: the connection is gone either way.
+                Shutdown::WholeOnItsWay | Shutdown::ResetOnItsWay => Shutdown::Whole,
                 other => other,
             };
         }
@@ -249,7 +262,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             Timeout::Write => {
                 stats.write_timeouts.add(1);
-                self.abort(key);
+                self.reset(key);
             }
             Timeout::Close => self.abort(key),
         }

@@ -90,12 +90,14 @@ pub(super) enum Shutdown {
     Half,
     /// Both directions: nothing in flight can last.
     WholeOnItsWay,
+    /// The same, and what the kernel holds is thrown away.
+    ResetOnItsWay,
     Whole,
 }
 
 impl Shutdown {
     pub fn is_on_its_way(self) -> bool {
-        matches!(self, Self::HalfOnItsWay | Self::WholeOnItsWay)
+        matches!(self, Self::HalfOnItsWay | Self::WholeOnItsWay | Self::ResetOnItsWay)
     }
 }
 

@@ -228,7 +228,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 Kind::Accept => self.handle_accept(token.key().slot, outcome, now),
                 Kind::Recv => self.handle_recv(token.key(), outcome, now),
                 Kind::Send => self.handle_send(token.key(), outcome, now),
-                Kind::Shutdown => self.handle_shutdown(token.key()),
+                Kind::Shutdown => self.handle_shutdown(token.key(), &outcome),
                 Kind::Close => self.handle_close(token.key(), outcome),
                 Kind::Internal => debug_assert!(false, "internal completions stay in the driver"),
             }

@@ -99,7 +99,18 @@ fn a_request_that_does_not_end_is_answered_408_at_its_deadline_however_it_trickl
 
 #[test]
 fn a_window_that_stays_shut_is_given_up_at_the_write_deadline() {
+    assert_given_up_at_the_write_deadline(Plan::new(6));
+}
+
+#[test]
+fn a_window_that_stays_shut_is_given_up_where_a_reset_is_forbidden() {
     let mut plan = Plan::new(6);
+    plan.faults.refused_resets = 1000;
+    assert_given_up_at_the_write_deadline(plan);
+}
+
+#[track_caller]
+fn assert_given_up_at_the_write_deadline(mut plan: Plan) {
     plan.faults.socket_buffer_bytes = 1024;
     let mut world = plan.build();
     let mut client = world.join_subscribed(json!({}));

@@ -72,7 +72,11 @@ impl SimDriver {
 
     fn shut_down(&mut self, socket: Socket) {
         let how = self.operations.table.shutdown(socket);
-        // What the network took before is still delivered, a send just staged included.
+        if how == Shutdown::Reset && self.is_refused_reset() {
+            return self.operations.end(Kind::Shutdown, socket, failed(os_error(libc::EACCES)));
+        }
+        // What the network took before is still delivered, a send just staged included, but for a
+        // reset.
         self.send(socket);
         let net = &mut *self.net.borrow_mut();
         let arrival = net.arrival();
@@ -81,6 +85,11 @@ impl SimDriver {
         link.reset |= how == Shutdown::Reset;
         link.to_client.end(arrival);
         self.operations.end(Kind::Shutdown, socket, Outcome::ShutDown);
+    }
+
+    fn is_refused_reset(&self) -> bool {
+        let net = &mut *self.net.borrow_mut();
+        net.random.chance(net.faults.refused_resets)
     }
 
     fn close(&mut self, socket: Socket) {

@@ -41,6 +41,8 @@ pub struct Faults {
     pub accept_failures: u16,
     /// A push is given back.
     pub refused_pushes: u16,
+    /// A shutdown that resets fails with `EACCES`, as where a security module forbids it.
+    pub refused_resets: u16,
     /// Bytes and ends arrive after a random time up to this.
     pub delay_max: Duration,
     /// Bytes under way in one direction of a connection; a slow reader leaves no room.
@@ -58,6 +60,7 @@ impl Faults {
             ended_receives: 0,
             accept_failures: 0,
             refused_pushes: 0,
+            refused_resets: 0,
             delay_max: Duration::ZERO,
             socket_buffer_bytes: 64 * 1024,
         }
@@ -72,6 +75,7 @@ impl Faults {
             ended_receives: 100,
             accept_failures: 100,
             refused_pushes: 50,
+            refused_resets: 300,
             delay_max: Duration::from_millis(5),
             socket_buffer_bytes: 8 * 1024,
             ..Self::none()

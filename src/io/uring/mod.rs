@@ -165,9 +165,10 @@ impl UringDriver {
     /// Stages an entry; there must be room.
     fn stage(&mut self, entry: Entry, user_data: Token) {
         let entry = entry.user_data(user_data.to_bits());
-        // SAFETY: whatever the entry points to is in `held` or lies on the heap and is owned by
-        // it, and stays there until the terminal completion: addresses and the wake count are
-        // freed only with `held`, buffers of sends leave the table when their completion comes.
+        // SAFETY: whatever the entry points to is static (`NOBODY`), or is in `held` or lies on the
+        // heap and is owned by it, and stays there until the terminal completion: addresses and the
+        // wake count are freed only with `held`, buffers of sends leave the table when their
+        // completion comes.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         assert!(pushed.is_ok(), "staged without room");
         self.stats.submissions += 1;

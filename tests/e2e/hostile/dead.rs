@@ -1,6 +1,7 @@
 //! Peers that are there no more, or as good as that: nothing tells so but the time that passes.
 
 use std::fs;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
 
@@ -56,6 +57,27 @@ fn windows_that_stay_shut_are_given_up_though_nothing_is_acknowledged() {
         assert_eq!(held, 0, "the kernel holds what nobody reads");
         assert_eq!(backlog(server), 0.0);
         drop((shut, silent));
+    });
+}
+
+/// Told to go, it does not answer in time: it has not come so far yet.
+#[test]
+fn who_reads_slowly_and_is_closed_gets_what_the_kernel_holds_then() {
+    Row::with(&[]).holds_kib(16 * 1024).run(|server| {
+        let reader = narrow(server, 1).remove(0);
+        fill(server);
+        eventually("the kernel holds something for it", || {
+            (kernel_bytes_to_peers(server.stream_addr()) > 0).then_some(())
+        });
+        let listed = server.get("/api/v1/connections?sort=backlog").json();
+        let id = listed["connections"][0]["session_id"].as_str().expect("it is listed");
+        server.delete(&format!("/api/v1/connections/{id}"));
+        server.await_metric("alarmcast_shard_sockets", 1.0);
+        let held = kernel_bytes_to_peers(server.stream_addr());
+        assert!(held > 0, "the kernel still holds something for it");
+        let mut read = Vec::new();
+        reader.stream().read_to_end(&mut read).expect("an end that is no reset");
+        assert!(read.len() as u64 >= held, "{} bytes of {held}", read.len());
     });
 }
 
