@@ -306,7 +306,9 @@ fn room_for_urgent_events_is_told_although_others_have_none() {
     }
     assert!(!inbox.relieve(), "no room yet");
     assert!(inbox.pop_urgent().is_some());
-    assert!(inbox.relieve() && !inbox.relieve(), "once");
+    // Unless the hub, in a turn that it was in anyway, has taken the room already.
+    assert!(inbox.relieve() || inbox.depth() == 4, "told");
+    assert!(!inbox.relieve(), "once");
     waker.wake();
     assert_eq!(urgent.wait().expect("published").len(), 3);
     lifecycle.advance(Stage::Stopped);
