@@ -115,7 +115,7 @@ fn cost(kind: Kind, runs: &[Run]) -> Cost {
 }
 
 /// Zero of none.
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::fanout::{self, Settings as FanoutSettings};
+use crate::filtered::median;
 use crate::outcome::Outcome;
 use crate::say::Say;
 use crate::series::{Series, merged, named};
@@ -51,7 +52,7 @@ pub struct StalledOutcome {
     pub complaints: Vec<String>,
     pub stalled: u32,
     pub rounds: Vec<Round>,
-    /// Means over all rounds, of those that read.
+    /// Medians of the rounds, of those that read.
     pub p99_us_without: f64,
     pub p99_us_with: f64,
     pub p99_ratio: f64,
@@ -185,11 +186,11 @@ fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
     if bytes_per_stalled > settings.stalled_bytes_max as f64 {
         complaints.push(format!("{bytes_per_stalled:.0} bytes for each that never reads"));
     }
-    let mean = |of: fn(&Round) -> &Outcome| {
-        let sum: u64 = rounds.iter().map(|round| of(round).latency_us.p99).sum();
-        sum as f64 / rounds.len().max(1) as f64
+    let p99_us = |of: fn(&Round) -> &Outcome| {
+        median(&rounds.iter().map(|round| of(round).latency_us.p99 as f64).collect::<Vec<_>>())
     };
-    let (p99_us_without, p99_us_with) = (mean(|round| &round.without), mean(|round| &round.with));
+    let p99_us_without = p99_us(|round| &round.without);
+    let p99_us_with = p99_us(|round| &round.with);
     StalledOutcome {
         ok: complaints.is_empty(),
         complaints,
@@ -207,7 +208,6 @@ fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
     }
 }
 
-/// From the middle of the flood to its end, where it is more than noise.
 /// Growth from the middle of a flood to its end, beyond that of the history in all of it.
 fn growth(tenths: &[u64], history_grown: u64) -> Option<u64> {
     let (middle, end) = (*tenths.get(tenths.len() / 2)?, *tenths.last()?);

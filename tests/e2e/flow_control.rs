@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Server, events};
+use crate::support::{Client, Server, events, eventually, in_either_encoding};
 
 fn pause(client: &mut Client, pause: bool) -> Value {
     client.send(&json!({"type": "flow_control", "pause": pause, "ref": 1}));
@@ -11,22 +11,22 @@ fn pause(client: &mut Client, pause: bool) -> Value {
     answer
 }
 
-fn connections(server: &Server) -> [Client; 2] {
-    [server.connect(), server.connect_packed()]
+/// Messages that wait for any connection.
+fn waiting(server: &Server) -> u64 {
+    let page = server.get("/api/v1/connections").assert_status(200).json();
+    let connections = page["connections"].as_array().expect("a list");
+    connections.iter().filter_map(|connection| connection["waiting"]["messages"].as_u64()).sum()
 }
 
 #[test]
 fn a_paused_client_is_answered_and_gets_what_waited_when_it_goes_on() {
-    let server = Server::start();
-    for mut client in connections(&server) {
+    for (server, mut client) in in_either_encoding() {
         client.subscribe("s", &json!({}));
-        let mut other = server.subscriber(&json!({}));
         pause(&mut client, true);
         assert_eq!(server.metrics().sum("alarmcast_connections_paused"), 1.0);
         let low = server.publish(&events::system("waits")).seq;
         let critical = server.publish(&events::created(1, "P0")).seq;
-        other.expect_event();
-        other.expect_event();
+        eventually("both wait", || (waiting(&server) == 2).then_some(()));
         client.expect_nothing();
         pause(&mut client, false);
         let came = [client.expect_event(), client.expect_event()];
@@ -45,7 +45,7 @@ fn what_is_shed_while_a_client_pauses_is_told_when_it_goes_on() {
     let batch: Vec<Value> = (0..EVENTS).map(|_| events::system("many")).collect();
     let receipts = server.publish_all(&batch);
     let shed = |server: &Server| server.metrics().sum("alarmcast_events_shed_total");
-    crate::support::eventually("some are shed", || (shed(&server) == 84.0).then_some(()));
+    eventually("some are shed", || (shed(&server) == 84.0).then_some(()));
     client.expect_nothing();
     pause(&mut client, false);
     let dropped = client.expect("dropped");

@@ -16,5 +16,5 @@ pub use http::Answer;
 pub use metrics::Metrics;
 pub use program::Program;
 pub use raw::{Raw, Sent, UPGRADE, text_frame};
-pub use server::{Server, driver_argument, expected_driver};
+pub use server::{Server, driver_argument, expected_driver, in_either_encoding};
 pub use wait::{DEADLINE, eventually, let_pass};

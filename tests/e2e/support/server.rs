@@ -65,6 +65,16 @@ fn is_uring_allowed() -> bool {
     })
 }
 
+/// A client of either encoding, each with a server to itself: what was published for the one
+/// may still be on its way when the other subscribes.
+pub fn in_either_encoding() -> impl Iterator<Item = (Server, Client)> {
+    [Server::connect, Server::connect_packed].into_iter().map(|connect| {
+        let server = Server::start();
+        let client = connect(&server);
+        (server, client)
+    })
+}
+
 impl Server {
     #[track_caller]
     pub fn start() -> Self {
