@@ -15,7 +15,7 @@ use crate::filtered::median;
 use crate::outcome::Outcome;
 use crate::say::Say;
 use crate::series::{Series, merged, named};
-use crate::server_process::sample;
+use crate::server_process::resident_bytes;
 use crate::slow::heard::Counts;
 use crate::slow::reader::Reader;
 
@@ -95,11 +95,13 @@ pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StalledOutcome, Err
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
         say.phase(&format!("round {number}: without"));
-        let without = fanout::run(&settings.fanout, say)?;
-        let before = sample(settings.server_pid)?.rss_bytes;
+        // Looked at in the same way as with them, so that this is in both.
+        let (without, _) = sampled(settings.server_pid, || fanout::run(&settings.fanout, say));
+        let without = without?;
+        let before = resident_bytes(settings.server_pid)?;
         say.phase(&format!("round {number}: with {} that never read", settings.stalled));
         let silent = connect(settings, say)?;
-        let connected = sample(settings.server_pid)?.rss_bytes;
+        let connected = resident_bytes(settings.server_pid)?;
         // Until their sockets and lanes are full they are clients like others.
         fanout::run(&settings.fanout, say)?;
         let history = metric(&settings.control, HISTORY_BYTES)?;
@@ -136,7 +138,7 @@ fn sampled<T>(pid: u32, work: impl FnOnce() -> T) -> (T, Vec<u64>) {
         let sampler = scope.spawn(move || {
             let mut samples = Vec::new();
             while !told.load(Ordering::Acquire) {
-                samples.extend(sample(pid).map(|sample| sample.rss_bytes));
+                samples.extend(resident_bytes(pid));
                 thread::sleep(BETWEEN_SAMPLES);
             }
             samples

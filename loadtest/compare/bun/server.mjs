@@ -1,5 +1,6 @@
-// A fan-out on Bun's server, whose WebSockets are uWebSockets, as its documentation has it:
-// every connection is subscribed to a topic, and what is posted is published there.
+// A fan-out on Bun's server, whose WebSockets are uWebSockets, as its documentation has it: who
+// sends a message is subscribed to a topic, and what is posted is published there. Connections are
+// greeted and subscriptions confirmed, so that connecting takes as many messages as with Alarmcast.
 
 const TOPIC = "load";
 
@@ -17,9 +18,15 @@ const server = Bun.serve({
   },
   websocket: {
     open(socket) {
-      socket.subscribe(TOPIC);
+      socket.send(JSON.stringify({ type: "welcome", session_id: crypto.randomUUID() }));
     },
-    message() {},
+    message(socket, text) {
+      const { type, subscription_id } = JSON.parse(text);
+      if (type === "subscribe") {
+        socket.subscribe(TOPIC);
+        socket.send(JSON.stringify({ type: "subscribed", subscription_id }));
+      }
+    },
   },
 });
 

@@ -10,7 +10,7 @@ use crate::clock::now_ns;
 use crate::priority::{ByPriority, Priority};
 use crate::say::Say;
 use crate::series::Series;
-use crate::server_process::sample;
+use crate::server_process;
 use crate::slow::audit::{Published, audit};
 use crate::slow::flood::Publisher;
 use crate::slow::outcome::{Fast as FastOutcome, Flood, Slow as SlowConnection, SlowOutcome};
@@ -205,8 +205,7 @@ impl Run<'_> {
     }
 
     fn server_cpu_us(&self) -> Result<Option<u64>, Error> {
-        let sample = self.settings.server_pid.map(sample).transpose()?;
-        Ok(sample.map(|sample| sample.cpu_us()))
+        self.settings.server_pid.map(server_process::cpu_us).transpose()
     }
 
     fn published(&self) -> u64 {

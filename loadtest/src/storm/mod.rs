@@ -17,7 +17,7 @@ use crate::crowd::dial::Dialer;
 use crate::partition::sources;
 use crate::publish::{self, Kind, Published, Way, publish};
 use crate::say::Say;
-use crate::server_process::sample;
+use crate::server_process;
 use crate::target::Target;
 
 use outcome::{series, span};
@@ -72,7 +72,7 @@ pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StormOutcome, Error
         thread::sleep(Duration::from_nanos(cut_ns - now_ns().min(cut_ns)).min(LOOK));
     }
     say.phase("cutting all off");
-    let cpu_us = || settings.server_pid.and_then(|pid| sample(pid).ok()).map(|it| it.cpu_us());
+    let cpu_us = || settings.server_pid.and_then(|pid| server_process::cpu_us(pid).ok());
     let (cpu_before_us, cut_ns) = (cpu_us(), now_ns());
     signals.cut.store(true, Ordering::SeqCst);
     // Everyone is away before anyone counts as back.

@@ -78,6 +78,7 @@ pub const ROWS: &[Row] = &[
             figure("p99 ms", 1),
             figure("bytes of resident memory per connection", 0),
             figure("connects/s, subscribed", 0),
+            figure("CPU µs per connect", 0),
         ],
         is_ours: false,
         rounds: COST_ROUNDS,
@@ -207,6 +208,7 @@ fn cost(
         ("/latency_us/p99", 1e3),
         ("/server/rss_bytes_per_connection", 1.0),
         ("/connections/per_second", 1.0),
+        ("/server/cpu_us_per_connect", 1.0),
     ]
     .into_iter()
     .map(|(pointer, divisor)| Ok(number(&outcome, pointer)? / divisor))
