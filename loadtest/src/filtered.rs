@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::fanout::{self, Settings as FanoutSettings};
 use crate::filters::{Filters, Kind};
+use crate::median::median;
 use crate::outcome::Outcome;
 use crate::say::Say;
 use crate::series::{Series, merged, named};
@@ -111,18 +112,6 @@ fn cost(kind: Kind, runs: &[Run]) -> Cost {
         cpu_us_per_delivery,
         to_one: None,
         deliveries: of_kind().map(|run| run.outcome.deliveries.delivered).sum(),
-    }
-}
-
-/// Zero of none.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => 0.0,
-        count if count % 2 == 1 => sorted[middle],
-        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
     }
 }
 

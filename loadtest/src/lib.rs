@@ -38,6 +38,7 @@ pub mod fleet;
 pub mod idle;
 pub mod kernel_memory;
 pub mod link;
+pub mod median;
 pub mod outcome;
 pub mod partition;
 pub mod priority;

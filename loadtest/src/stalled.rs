@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::fanout::{self, Settings as FanoutSettings};
-use crate::filtered::median;
+use crate::median::median;
 use crate::outcome::Outcome;
 use crate::say::Say;
 use crate::series::{Series, merged, named};

@@ -42,10 +42,12 @@ fn updates_that_wait_make_way_for_newer_ones() {
         let conflated =
             || server.metrics().sum_with("alarmcast_events_conflated_total", "priority", "normal");
         subscribe(&mut client, &json!({"conflate": true}));
+        let mut other = server.subscriber(&json!({}));
         client.send(&json!({"type": "flow_control", "pause": true}));
         client.expect("flow_control");
         let seqs: Vec<u64> =
             [1, 2, 1, 1].map(|number| server.publish(&updated(number)).seq).to_vec();
+        seqs.iter().for_each(|seq| assert_eq!(other.expect_event()["seq"], *seq));
         // The fourth takes the place of the third: then all have come.
         eventually("both have made way", || (conflated() == 2.0).then_some(()));
         client.send(&json!({"type": "flow_control", "pause": false}));
@@ -58,6 +60,7 @@ fn updates_that_wait_make_way_for_newer_ones() {
         assert_eq!((&dropped["from_seq"], &dropped["to_seq"]), (&json!(seqs[0]), &json!(seqs[2])));
         assert_eq!(client.expect_event()["seq"], seqs[1]);
         assert_eq!(client.expect_event()["seq"], seqs[3]);
+        assert_eq!(conflated(), 2.0);
     }
 }
 

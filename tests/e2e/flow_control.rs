@@ -22,10 +22,13 @@ fn waiting(server: &Server) -> u64 {
 fn a_paused_client_is_answered_and_gets_what_waited_when_it_goes_on() {
     for (server, mut client) in in_either_encoding() {
         client.subscribe("s", &json!({}));
+        let mut other = server.subscriber(&json!({}));
         pause(&mut client, true);
         assert_eq!(server.metrics().sum("alarmcast_connections_paused"), 1.0);
         let low = server.publish(&events::system("waits")).seq;
         let critical = server.publish(&events::created(1, "P0")).seq;
+        other.expect_event();
+        other.expect_event();
         eventually("both wait", || (waiting(&server) == 2).then_some(()));
         client.expect_nothing();
         pause(&mut client, false);
