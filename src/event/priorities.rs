@@ -1,7 +1,7 @@
 use super::Priority;
 
 /// A set of priorities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Priorities(u8);
 
 impl Priorities {

@@ -91,7 +91,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let filtered = self.handler.interested().saturating_sub(matched.len());
         self.links.stats.events_filtered.add(filtered as u64);
         let count = matched.len();
-        matched.retain(|slot| !self.stalled.defer(*slot));
+        // Asked of very many that never read: what it takes must be dense.
+        let Self { handler, stalled, .. } = self;
+        let priority = event.event.priority;
+        matched.retain(|&slot| !handler.is_overflowing(slot, priority) && !stalled.defer(slot));
         let mut stored = Stored::default();
         self.queue_event_at(&matched, event, &mut stored, now);
         self.matched = matched;

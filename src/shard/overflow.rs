@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use crate::base::dense;
 use crate::base::limits::OVERFLOW_CHANGES_MAX;
 use crate::event::{Priorities, Priority};
 use crate::filter::{Filter, Index, SubscriptionKey};
@@ -30,6 +31,8 @@ pub(super) struct Edge {
 #[derive(Debug, Default)]
 pub(super) struct Overflows {
     by_slot: HashMap<u32, Box<Overflow>, RandomState>,
+    /// By slot, the lanes that are not live: dense, as every delivery asks.
+    active: Vec<Priorities>,
 }
 
 /// What is kept of a connection of which a lane was full.
@@ -79,12 +82,18 @@ impl Overflows {
             *position = Some(seq - 1);
             stats.overflows[priority.index()].add(1);
             stats.overflows_active.add(1);
+            dense::reach(&mut self.active, slot as usize, Priorities::default);
+            self.note_active(slot);
         }
     }
 
     pub fn is_active(&self, slot: u32, priority: Priority) -> bool {
-        let overflow = self.by_slot.get(&slot);
-        overflow.is_some_and(|overflow| overflow.positions[priority.index()].is_some())
+        let active = self.active.get(slot as usize).copied().unwrap_or_default();
+        debug_assert_eq!(
+            active.contains(priority),
+            self.positions(slot)[priority.index()].is_some()
+        );
+        active.contains(priority)
     }
 
     /// The position that all readers of a connection have reached; none where all is live.
@@ -125,6 +134,7 @@ impl Overflows {
     pub fn forget(&mut self, slot: u32, stats: &ShardStats) {
         let Some(overflow) = self.by_slot.remove(&slot) else { return };
         stats.overflows_active.sub(overflow.positions.iter().flatten().count() as u64);
+        self.note_active(slot);
     }
 
     /// Takes one step for the lanes of these priorities. Lanes whose reader has met what was
@@ -137,18 +147,24 @@ impl Overflows {
         reading: &Reading<'_>,
     ) -> Behind {
         let Some(overflow) = self.by_slot.get_mut(&slot) else { return Behind::No };
-        for priority in priorities.iter() {
-            match overflow.advance(priority, step, reading) {
-                Behind::No => {}
-                other => return other,
+        let mut steps = priorities.iter().map(|it| overflow.advance(it, step, reading));
+        let behind = steps.find(|behind| *behind != Behind::No).unwrap_or(Behind::No);
+        if behind == Behind::No {
+            if overflow.positions.iter().any(Option::is_some) {
+                overflow.forget_passed();
+            } else {
+                self.by_slot.remove(&slot);
             }
         }
-        if overflow.positions.iter().any(Option::is_some) {
-            overflow.forget_passed();
-        } else {
-            self.by_slot.remove(&slot);
-        }
-        Behind::No
+        self.note_active(slot);
+        behind
+    }
+
+    /// After the positions of a connection have changed.
+    fn note_active(&mut self, slot: u32) {
+        let positions = self.positions(slot);
+        let active = Priority::ALL.into_iter().filter(|it| positions[it.index()].is_some());
+        self.active[slot as usize] = active.collect();
     }
 }
 
