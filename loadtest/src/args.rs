@@ -418,6 +418,10 @@ pub struct StalledArgs {
     /// Subscribers that never read.
     #[arg(long, default_value_t = 10_000)]
     pub stalled: u32,
+    /// They offer no subprotocol, as older clients: nothing is shed for them, they fall back to
+    /// history.
+    #[arg(long)]
+    pub no_subprotocol: bool,
     /// Bytes of the server's memory that each of them may take.
     #[arg(long, default_value_t = 16 * 1024)]
     pub stalled_bytes_max: u64,
@@ -438,6 +442,7 @@ impl StalledArgs {
             control: self.crowd.control.clone(),
             fanout: self.crowd.settings(program)?,
             stalled: self.stalled,
+            offers_subprotocol: !self.no_subprotocol,
             rounds: self.rounds,
             stalled_bytes_max: self.stalled_bytes_max,
             server_pid,

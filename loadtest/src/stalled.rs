@@ -18,6 +18,7 @@ use crate::series::{Series, merged, named};
 use crate::server_process::resident_bytes;
 use crate::slow::heard::Counts;
 use crate::slow::reader::Reader;
+use crate::wire::upgrade::JSON_SUBPROTOCOL;
 
 /// SO_RCVBUF of who never reads: what its kernel takes is not the server's.
 const RECEIVE_BUFFER_BYTES: usize = 4_096;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub fanout: FanoutSettings,
     /// Those that do not.
     pub stalled: u32,
+    /// Those that offer none are not told of losses: what they cannot take is read from history.
+    pub offers_subprotocol: bool,
     pub rounds: u32,
     /// What each of them may cost.
     pub stalled_bytes_max: u64,
@@ -122,9 +125,11 @@ pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StalledOutcome, Err
 
 fn connect(settings: &Settings, say: &mut dyn Say) -> Result<Vec<TcpStream>, Error> {
     let target = &settings.fanout.target;
+    let subprotocol = settings.offers_subprotocol.then_some(JSON_SUBPROTOCOL);
     let open = |number| {
         say.progress(&|| format!("{number} connected that never read"));
-        let reader = Reader::open(target, Some(RECEIVE_BUFFER_BYTES), Counts::default())?;
+        let buffer_bytes = Some(RECEIVE_BUFFER_BYTES);
+        let reader = Reader::open(target, subprotocol, buffer_bytes, Counts::default())?;
         Ok(reader.into_stream())
     };
     (0..settings.stalled).map(open).collect()

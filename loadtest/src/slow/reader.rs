@@ -12,7 +12,7 @@ use crate::slow::heard::Heard;
 use crate::target::Target;
 use crate::wire::frame::{self, Kind, Step};
 use crate::wire::message::{self, EventFacts, Message};
-use crate::wire::upgrade::{Answer, JSON_SUBPROTOCOL, Upgrade};
+use crate::wire::upgrade::{Answer, Upgrade};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a read waits for something to come.
@@ -41,13 +41,14 @@ pub enum Taken {
 }
 
 impl<H: Heard> Reader<H> {
-    /// Connects and subscribes. `receive_buffer_bytes`: SO_RCVBUF, of which the kernel makes
-    /// twice as much; else the kernel's own choice.
+    /// Connects, offering the subprotocol, and subscribes. `receive_buffer_bytes`: SO_RCVBUF, of
+    /// which the kernel makes twice as much; else the kernel's own choice.
     ///
     /// # Errors
     /// When that fails, or the server answers otherwise than Alarmcast does.
     pub fn open(
         target: &Target,
+        subprotocol: Option<&'static str>,
         receive_buffer_bytes: Option<usize>,
         heard: H,
     ) -> Result<Self, Error> {
@@ -55,7 +56,7 @@ impl<H: Heard> Reader<H> {
             .map_err(Error::io(format!("cannot connect to {}", target.addr)))?;
         let input = vec![0; INPUT_BYTES];
         let mut reader = Self { stream, input, kept: 0, received: 0, heard };
-        reader.subscribe(target).map_err(Error::io("cannot subscribe"))?;
+        reader.subscribe(target, subprotocol).map_err(Error::io("cannot subscribe"))?;
         Ok(reader)
     }
 
@@ -112,8 +113,8 @@ impl<H: Heard> Reader<H> {
         self.stream
     }
 
-    fn subscribe(&mut self, target: &Target) -> io::Result<()> {
-        let (upgrade, request) = Upgrade::start(&target.host, &target.path, Some(JSON_SUBPROTOCOL));
+    fn subscribe(&mut self, target: &Target, subprotocol: Option<&'static str>) -> io::Result<()> {
+        let (upgrade, request) = Upgrade::start(&target.host, &target.path, subprotocol);
         self.stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
         self.stream.write_all(&request)?;
         loop {

@@ -12,6 +12,7 @@ use crate::slow::heard::{Counts, Entry, Heard, Log};
 use crate::slow::kernel::queued;
 use crate::slow::reader::{Reader, Taken};
 use crate::target::Target;
+use crate::wire::upgrade::JSON_SUBPROTOCOL;
 
 /// How far one subscriber is, as its thread tells the others.
 #[derive(Debug, Default)]
@@ -77,7 +78,7 @@ impl Fast {
     /// # Errors
     /// When it cannot subscribe.
     pub fn start(target: &Target) -> Result<Self, Error> {
-        let mut reader = Reader::open(target, None, Counts::default())?;
+        let mut reader = Reader::open(target, Some(JSON_SUBPROTOCOL), None, Counts::default())?;
         let progress = Arc::<Progress>::default();
         let thread = spawn("fast", {
             let progress = Arc::clone(&progress);
@@ -146,7 +147,8 @@ impl Slow {
     /// # Errors
     /// When it cannot subscribe.
     pub fn start(target: &Target, pace: Pace) -> Result<Self, Error> {
-        let reader = Reader::open(target, Some(pace.receive_buffer_bytes), Log::default())?;
+        let buffer_bytes = Some(pace.receive_buffer_bytes);
+        let reader = Reader::open(target, Some(JSON_SUBPROTOCOL), buffer_bytes, Log::default())?;
         let client = reader.local_addr().map_err(Error::io("no local address"))?;
         let reader = Arc::new(Mutex::new(reader));
         let progress = Arc::<Progress>::default();
