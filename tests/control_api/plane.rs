@@ -1,5 +1,6 @@
 //! A control plane on a real socket, with a real hub and a shard that only listens.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,13 +22,16 @@ use tokio::sync::oneshot;
 pub const EVENTS: &str = "/api/v1/events";
 pub const ALERTMANAGER: &str = "/api/v1/webhooks/alertmanager";
 
+/// What a shard was handed, by `seq`.
+type Delivered = Arc<Mutex<BTreeMap<u64, Value>>>;
+
 /// A control plane before a hub, and a shard that keeps what it is handed.
 pub struct Plane {
     pub address: SocketAddr,
     pub lifecycle: Lifecycle,
     pub publisher: Publisher,
     pub stats: Arc<ShardStats>,
-    pub delivered: Arc<Mutex<Vec<Value>>>,
+    delivered: Delivered,
     pub deaf: Arc<AtomicBool>,
     pub hub: Option<JoinHandle<()>>,
     /// A hub that does not run yet, and what it needs to.
@@ -69,7 +73,7 @@ pub fn start(options: Options) -> Plane {
     let hub = Hub::new(settings, lifecycle.clone(), clock.clone());
     let publisher = hub.publisher();
     let stats = Arc::new(ShardStats::default());
-    let delivered = Arc::new(Mutex::new(Vec::new()));
+    let delivered = Delivered::default();
     let deaf = Arc::new(AtomicBool::new(false));
     let inbox = Arc::new(Inbox::new(1_000));
     let shard = listening_shard(&inbox, &stats, &delivered, &deaf, &lifecycle, hub.waker());
@@ -131,7 +135,7 @@ pub fn serve(
 fn listening_shard(
     inbox: &Arc<Inbox>,
     stats: &Arc<ShardStats>,
-    delivered: &Arc<Mutex<Vec<Value>>>,
+    delivered: &Delivered,
     deaf: &Arc<AtomicBool>,
     lifecycle: &Lifecycle,
     hub: Waker,
@@ -142,7 +146,7 @@ fn listening_shard(
         while lifecycle.stage() < Stage::Stopped {
             while let Some(event) = inbox.pop_urgent().or_else(|| inbox.pop_event()) {
                 let payload = serde_json::to_value(&event.event.payload).expect("JSON");
-                delivered.lock().expect("no panic").push(payload);
+                delivered.lock().expect("no panic").insert(event.event.seq, payload);
             }
             if inbox.relieve() {
                 hub.wake();
@@ -248,13 +252,15 @@ impl Plane {
         self.post(path, "application/json", body.to_string())
     }
 
-    /// What the shard was handed, once it is `count` events.
+    /// What the shard was handed, once it is `count` events; in the order of `seq`, since urgent
+    /// ones may have overtaken others.
     pub fn delivered(&self, count: usize) -> Vec<Value> {
         loop {
-            let delivered = self.delivered.lock().expect("no panic").clone();
+            let delivered = self.delivered.lock().expect("no panic");
             if delivered.len() >= count {
-                return delivered;
+                return delivered.values().cloned().collect();
             }
+            drop(delivered);
             thread::yield_now();
         }
     }
