@@ -1,0 +1,81 @@
+//! Subscribers that never read, beside some that do: those are held, and these get everything. What
+//! they cost is not asserted: that depends on the machine.
+
+mod program;
+mod server;
+
+use alarmcast_loadtest::stalled::StalledOutcome;
+use program::{arguments, run};
+use server::Server;
+
+const STALLED: u32 = 20;
+
+#[test]
+fn who_never_reads_is_held_and_shed_on_io_uring() {
+    let (overflows, shed) = held_beside_others("uring", &[]);
+    assert!(overflows == 0 && shed > 0, "{overflows} overflows, {shed} shed");
+}
+
+#[test]
+fn who_never_reads_is_held_and_shed_on_epoll() {
+    let (overflows, shed) = held_beside_others("epoll", &[]);
+    assert!(overflows == 0 && shed > 0, "{overflows} overflows, {shed} shed");
+}
+
+#[test]
+fn without_a_subprotocol_who_never_reads_falls_back_to_history_on_io_uring() {
+    let seen = held_beside_others("uring", &["--no-subprotocol".to_owned()]);
+    assert_eq!(seen, (u64::from(STALLED), 0));
+}
+
+#[test]
+fn without_a_subprotocol_who_never_reads_falls_back_to_history_on_epoll() {
+    let seen = held_beside_others("epoll", &["--no-subprotocol".to_owned()]);
+    assert_eq!(seen, (u64::from(STALLED), 0));
+}
+
+/// Gives how many lanes fell back to history, and how many events were shed.
+fn held_beside_others(driver: &str, more: &[String]) -> (u64, u64) {
+    let server = Server::start(driver, 1, 1_000);
+    let (stalled, pid) = (STALLED.to_string(), server.id().to_string());
+    let mut args = arguments([
+        "--url",
+        &server.stream,
+        "--control",
+        &server.control,
+        "--connections",
+        "5",
+        "--stalled",
+        &stalled,
+        "--events",
+        "1500",
+        "--rate",
+        "500",
+        "--rounds",
+        "1",
+        "--server-pid",
+        &pid,
+    ]);
+    args.extend_from_slice(more);
+    let (_, outcome): (_, StalledOutcome) = run("stalled", &args, |_| {});
+    let counted = ["alarmcast_overflows_total", "alarmcast_events_shed_total"]
+        .map(|name| sum(&server.control, name));
+    server.terminate();
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let round = &outcome.rounds[0];
+    for run in [&round.without, &round.with] {
+        assert_eq!((run.deliveries.delivered, run.deliveries.missing), (7_500, 0), "{outcome:#?}");
+    }
+    assert!(round.memory.held >= STALLED, "{outcome:#?}");
+    counted.into()
+}
+
+/// Of a counter, over all its labels.
+fn sum(control: &str, name: &str) -> u64 {
+    let url = format!("{control}/metrics");
+    let mut response = ureq::get(&url).call().expect("the server answers");
+    let text = response.body_mut().read_to_string().expect("metrics are text");
+    let values = text.lines().filter_map(|line| line.strip_prefix(name)?.split_once(' '));
+    values.map(|(_, value)| value.parse::<u64>().expect("a counter")).sum()
+}
