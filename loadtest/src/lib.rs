@@ -28,6 +28,7 @@ pub mod churn;
 pub mod clock;
 pub mod connection;
 pub mod crowd;
+pub mod descriptors;
 pub mod encodings;
 pub mod error;
 pub mod events;

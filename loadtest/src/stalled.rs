@@ -1,21 +1,22 @@
 //! The scenario of very many subscribers that never read: what they cost the server in memory, and
 //! those that read in latency, in turns without and with them.
 
-use std::net::TcpStream;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::descriptors::{Parked, Placeholders};
 use crate::fanout::{self, Settings as FanoutSettings};
 use crate::median::median;
 use crate::outcome::Outcome;
 use crate::say::Say;
 use crate::series::{Series, merged, named};
-use crate::server_process::resident_bytes;
+use crate::server_process::{resident_bytes, sample};
 use crate::slow::heard::Counts;
 use crate::slow::reader::Reader;
 use crate::wire::upgrade::JSON_SUBPROTOCOL;
@@ -26,6 +27,14 @@ const BETWEEN_SAMPLES: Duration = Duration::from_millis(100);
 /// Growth from the middle of a flood to its end that is none.
 const NOISE_BYTES: u64 = 2 * 1024 * 1024;
 const NOISE_SHARE: u64 = 50;
+/// Connections from which is learned how many descriptors one takes.
+const PROBES: u32 = 16;
+/// Until the server has noticed the end of all that never read.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
+
+const WITHOUT: &str = "without";
+const PLACEHOLDERS: &str = "placeholders";
+const WITH: &str = "with";
 
 const CONNECTIONS: &str = "websocket_active_connections";
 const HISTORY_BYTES: &str = "alarmcast_history_bytes";
@@ -59,6 +68,15 @@ pub struct StalledOutcome {
     pub p99_us_without: f64,
     pub p99_us_with: f64,
     pub p99_ratio: f64,
+    /// Descriptors that those that do not read take, of the server and the load tester.
+    #[serde(default)]
+    pub descriptors: u64,
+    /// The same with so many placeholders instead of them, where they take any.
+    #[serde(default)]
+    pub p99_us_placeholders: Option<f64>,
+    /// Of `p99_us_with` to that.
+    #[serde(default)]
+    pub p99_ratio_placeholders: Option<f64>,
     /// The most in any round, for each of those that do not read.
     pub bytes_per_stalled: f64,
     /// Of those that read, without and with the others, over all rounds.
@@ -69,6 +87,10 @@ pub struct StalledOutcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Round {
     pub without: Outcome,
+    /// Without, while the load tester has as many more descriptors open as those that do not read
+    /// take: what slows the machine's other programs is in both then.
+    #[serde(default)]
+    pub placeholders: Option<Outcome>,
     pub with: Outcome,
     pub memory: Memory,
 }
@@ -95,44 +117,86 @@ pub struct Memory {
 /// # Errors
 /// When one could not be run; what the server failed at is in the outcome.
 pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StalledOutcome, Error> {
-    let mut rounds = Vec::new();
-    for number in 1..=settings.rounds {
-        say.phase(&format!("round {number}: without"));
-        // Looked at in the same way as with them, so that this is in both.
-        let (without, _) = sampled(settings.server_pid, || fanout::run(&settings.fanout, say));
-        let without = without?;
-        let before = resident_bytes(settings.server_pid)?;
-        say.phase(&format!("round {number}: with {} that never read", settings.stalled));
-        let silent = connect(settings, say)?;
-        let connected = resident_bytes(settings.server_pid)?;
-        // Until their sockets and lanes are full they are clients like others.
-        fanout::run(&settings.fanout, say)?;
-        let history = metric(&settings.control, HISTORY_BYTES)?;
-        let (with, samples) = sampled(settings.server_pid, || fanout::run(&settings.fanout, say));
-        let memory = Memory {
-            before,
-            connected,
-            max: samples.iter().copied().max().unwrap_or(0),
-            tenths: tenths(&samples),
-            history_grown: metric(&settings.control, HISTORY_BYTES)?.saturating_sub(history),
-            held: u32::try_from(metric(&settings.control, CONNECTIONS)?).unwrap_or(u32::MAX),
-        };
-        drop(silent);
-        rounds.push(Round { without, with: with?, memory });
-    }
-    Ok(conclude(settings, rounds))
+    let descriptors = descriptors(settings, say)?;
+    let rounds = (1..=settings.rounds).map(|number| round(settings, number, descriptors, say));
+    Ok(conclude(settings, descriptors, rounds.collect::<Result<_, _>>()?))
 }
 
-fn connect(settings: &Settings, say: &mut dyn Say) -> Result<Vec<TcpStream>, Error> {
+/// How many those that never read take, of the server and of this process.
+fn descriptors(settings: &Settings, say: &mut dyn Say) -> Result<u64, Error> {
+    let probes = settings.stalled.min(PROBES);
+    let open = metric(&settings.control, CONNECTIONS)?;
+    let before = sample(settings.server_pid)?.descriptors;
+    let silent = connect(settings, probes, say)?;
+    let of_server = sample(settings.server_pid)?.descriptors.saturating_sub(before);
+    let taken = of_server + silent.descriptors() as u64;
+    drop(silent);
+    await_end(settings, open)?;
+    // One or two may be another's.
+    let each = (taken + u64::from(probes) / 2).checked_div(u64::from(probes)).unwrap_or(0);
+    Ok(each * u64::from(settings.stalled))
+}
+
+fn round(
+    settings: &Settings,
+    number: u32,
+    descriptors: u64,
+    say: &mut dyn Say,
+) -> Result<Round, Error> {
+    let flood = |say: &mut dyn Say| fanout::run(&settings.fanout, say);
+    say.phase(&format!("round {number}: without"));
+    // Looked at in the same way as with them, so that this is in both.
+    let (without, _) = sampled(settings.server_pid, || flood(say));
+    let without = without?;
+    let placeholders = if descriptors > 0 {
+        say.phase(&format!("round {number}: with {descriptors} more descriptors open"));
+        let _held = Placeholders::open(descriptors)?;
+        Some(sampled(settings.server_pid, || flood(say)).0?)
+    } else {
+        None
+    };
+    let before = resident_bytes(settings.server_pid)?;
+    let open = metric(&settings.control, CONNECTIONS)?;
+    say.phase(&format!("round {number}: with {} that never read", settings.stalled));
+    let silent = connect(settings, settings.stalled, say)?;
+    let connected = resident_bytes(settings.server_pid)?;
+    // Until their sockets and lanes are full they are clients like others.
+    flood(say)?;
+    let history = metric(&settings.control, HISTORY_BYTES)?;
+    let (with, samples) = sampled(settings.server_pid, || flood(say));
+    let memory = Memory {
+        before,
+        connected,
+        max: samples.iter().copied().max().unwrap_or(0),
+        tenths: tenths(&samples),
+        history_grown: metric(&settings.control, HISTORY_BYTES)?.saturating_sub(history),
+        held: u32::try_from(metric(&settings.control, CONNECTIONS)?).unwrap_or(u32::MAX),
+    };
+    drop(silent);
+    await_end(settings, open)?;
+    Ok(Round { without, placeholders, with: with?, memory })
+}
+
+fn connect(settings: &Settings, count: u32, say: &mut dyn Say) -> Result<Parked, Error> {
     let target = &settings.fanout.target;
     let subprotocol = settings.offers_subprotocol.then_some(JSON_SUBPROTOCOL);
-    let open = |number| {
+    let mut silent = Parked::new(count);
+    for number in 0..count {
         say.progress(&|| format!("{number} connected that never read"));
         let buffer_bytes = Some(RECEIVE_BUFFER_BYTES);
         let reader = Reader::open(target, subprotocol, buffer_bytes, Counts::default())?;
-        Ok(reader.into_stream())
-    };
-    (0..settings.stalled).map(open).collect()
+        silent.park(reader.into_stream());
+    }
+    Ok(silent)
+}
+
+/// Waits until the server has no more than `open` connections: their end would cost the next run.
+fn await_end(settings: &Settings, open: u64) -> Result<(), Error> {
+    let start = Instant::now();
+    while metric(&settings.control, CONNECTIONS)? > open && start.elapsed() < END_TIMEOUT {
+        thread::sleep(BETWEEN_SAMPLES);
+    }
+    Ok(())
 }
 
 /// Does `work`, and looks at the server's memory meanwhile.
@@ -170,12 +234,12 @@ fn metric(control: &str, name: &str) -> Result<u64, Error> {
     value.ok_or_else(|| Error::Usage(format!("{url} has no {name}")))
 }
 
-fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
+fn conclude(settings: &Settings, descriptors: u64, rounds: Vec<Round>) -> StalledOutcome {
     let mut complaints = Vec::new();
     let each = f64::from(settings.stalled.max(1));
     let mut bytes_per_stalled: f64 = 0.0;
     for (number, round) in (1..).zip(&rounds) {
-        let of_fanout = round.without.complaints.iter().chain(&round.with.complaints);
+        let of_fanout = round.runs().flat_map(|(_, run)| &run.complaints);
         complaints.extend(of_fanout.map(|complaint| format!("round {number}: {complaint}")));
         let Memory { before, max, held, .. } = round.memory;
         bytes_per_stalled = bytes_per_stalled.max(max.saturating_sub(before) as f64 / each);
@@ -193,25 +257,36 @@ fn conclude(settings: &Settings, rounds: Vec<Round>) -> StalledOutcome {
     if bytes_per_stalled > settings.stalled_bytes_max as f64 {
         complaints.push(format!("{bytes_per_stalled:.0} bytes for each that never reads"));
     }
-    let p99_us = |of: fn(&Round) -> &Outcome| {
-        median(&rounds.iter().map(|round| of(round).latency_us.p99 as f64).collect::<Vec<_>>())
+    let p99_us = |name| {
+        let runs = rounds.iter().flat_map(Round::runs).filter(|run| run.0 == name);
+        median(&runs.map(|(_, run)| run.latency_us.p99 as f64).collect::<Vec<_>>())
     };
-    let p99_us_without = p99_us(|round| &round.without);
-    let p99_us_with = p99_us(|round| &round.with);
+    let (p99_us_without, p99_us_with) = (p99_us(WITHOUT), p99_us(WITH));
+    let p99_us_placeholders = (descriptors > 0).then(|| p99_us(PLACEHOLDERS));
+    let ratio = |to: f64| if to > 0.0 { p99_us_with / to } else { 0.0 };
     StalledOutcome {
         ok: complaints.is_empty(),
         complaints,
         stalled: settings.stalled,
         p99_us_without,
         p99_us_with,
-        p99_ratio: if p99_us_without > 0.0 { p99_us_with / p99_us_without } else { 0.0 },
+        p99_ratio: ratio(p99_us_without),
+        descriptors,
+        p99_us_placeholders,
+        p99_ratio_placeholders: p99_us_placeholders.map(ratio),
         bytes_per_stalled,
         series: merged(
-            rounds.iter().flat_map(|round| {
-                named("without", &round.without).chain(named("with", &round.with))
-            }),
+            rounds.iter().flat_map(Round::runs).flat_map(|(name, run)| named(name, run)),
         ),
         rounds,
+    }
+}
+
+impl Round {
+    /// Its runs that are compared, by their names.
+    pub fn runs(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
+        let placeholders = self.placeholders.iter().map(|run| (PLACEHOLDERS, run));
+        iter::once((WITHOUT, &self.without)).chain(placeholders).chain([(WITH, &self.with)])
     }
 }
 

@@ -17,6 +17,18 @@ pub fn table(outcome: &StalledOutcome) -> String {
             outcome.p99_ratio
         ),
     );
+    if let (Some(p99_us), Some(ratio)) =
+        (outcome.p99_us_placeholders, outcome.p99_ratio_placeholders)
+    {
+        table.row(
+            "",
+            format_args!(
+                "{} without, but {} more descriptors open: {ratio:.2} of it",
+                Micros(p99_us as u64),
+                outcome.descriptors
+            ),
+        );
+    }
     table.row(
         "memory",
         format_args!("{:.0} bytes at most for each that never reads", outcome.bytes_per_stalled),
@@ -26,7 +38,7 @@ pub fn table(outcome: &StalledOutcome) -> String {
 }
 
 fn rows_of_round(round: &Round, table: &mut Table) {
-    for (name, outcome) in [("without", &round.without), ("with", &round.with)] {
+    for (name, outcome) in round.runs() {
         let (deliveries, latency) = (&outcome.deliveries, &outcome.latency_us);
         table.row(
             name,
