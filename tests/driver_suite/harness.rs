@@ -18,6 +18,8 @@ pub fn has_uring() -> bool {
 /// The other end of a connection. Nothing blocks: `WouldBlock` instead.
 pub trait Client {
     fn addr(&self) -> SocketAddr;
+    /// The address that it is connected to; none of a simulated one.
+    fn server_addr(&self) -> Option<SocketAddr>;
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
     fn half_close(&mut self);
@@ -126,6 +128,10 @@ impl Client for TcpClient {
         self.0.local_addr().unwrap()
     }
 
+    fn server_addr(&self) -> Option<SocketAddr> {
+        Some(self.0.peer_addr().unwrap())
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
@@ -188,6 +194,10 @@ impl Harness for Sim {
 impl Client for SimClient {
     fn addr(&self) -> SocketAddr {
         SimClient::addr(self)
+    }
+
+    fn server_addr(&self) -> Option<SocketAddr> {
+        None
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
