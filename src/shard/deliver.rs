@@ -53,7 +53,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         let limits = self.settings.outbox;
         let mut urgent_ahead = Ahead::default();
-        self.complete_to = self.links.inbox.complete_to();
         let (mut deliveries, mut budget) = (0, self.settings.turn_deliveries_max);
         while deliveries < budget && !urgent_ahead.is_enough(limits) {
             let inbox = &self.links.inbox;
@@ -72,13 +71,23 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             ahead.events += 1;
             ahead.bytes += event.encoded_bytes();
         }
-        if !self.links.inbox.has_events() {
-            self.seen_to = self.complete_to;
-            self.handler.seen(self.complete_to);
-        }
+        self.note_seen();
         if self.links.inbox.relieve() {
             self.links.hub.wake();
         }
+    }
+
+    /// Notes how far events were delivered, if all that came were; whether they were.
+    pub(super) fn note_seen(&mut self) -> bool {
+        // Read before the inbox is found empty, but not before events are taken from it: of those
+        // that come meanwhile and are taken, too, the position must tell.
+        self.complete_to = self.links.inbox.complete_to();
+        let is_all = !self.links.inbox.has_events();
+        if is_all {
+            self.seen_to = self.complete_to;
+            self.handler.seen(self.complete_to);
+        }
+        is_all
     }
 
     /// Queues an event at every connection that wants it; gives their number.

@@ -95,7 +95,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// moment has come. The others are served as ever.
     pub(super) fn advance_drain(&mut self, now: Instant) {
         let Some(Asked { window, deadline }) = self.drain.asked else { return };
-        if self.drain.leaving.is_none() && !self.links.inbox.has_events() {
+        if self.drain.leaving.is_none() && self.note_seen() {
             let is_open = |key: &Key| self.connections.get(*key).is_some_and(|it| it.is_open);
             let keys = self.connections.keys().filter(is_open).collect();
             // Some time is left for their farewell.

@@ -1,18 +1,23 @@
-//! Handlers other than the stream's: one that panics, one that closes.
+//! Handlers other than the stream's: one that panics, one that closes, one to which an event comes
+//! while it is busy.
 
+use std::cell::{Cell, RefCell};
 use std::panic;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
+use alarmcast::event::Priority;
 use alarmcast::protocol::{CloseCode, Encoded, Encoding};
-use alarmcast::shard::{Close, Handler, Message, Replies};
+use alarmcast::shard::{Close, Handle, Handler, Message, Replies};
 use alarmcast::ws::{Refusal, Request};
 use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::client::{TEXT, frame};
+use crate::events;
 use crate::world::Plan;
 
 /// Panics, closes or echoes, as it is told.
@@ -85,4 +90,60 @@ fn a_handler_closes_after_what_it_said() {
     assert_eq!(client.messages().collect::<Vec<_>>(), ["close"]);
     assert_eq!(client.close_code(), Some(1008));
     world.end(Duration::from_secs(2), &mut [&mut client]);
+}
+
+/// Nobody is there. As it is asked who wants an event, the hub queues the next one.
+#[derive(Clone, Default)]
+struct Overtaken {
+    meanwhile: Rc<RefCell<Option<(Handle, Arc<Encoded>)>>>,
+    seen: Rc<Cell<u64>>,
+}
+
+impl Handler for Overtaken {
+    fn admit(&mut self, _key: Key, _request: &Request) -> Result<Option<&'static str>, Refusal> {
+        Ok(None)
+    }
+
+    fn opened(&mut self, _key: Key, _id: Uuid, _now: Instant, _replies: &mut Replies) {}
+
+    fn message(&mut self, _key: Key, _message: Message<'_>, _now: Instant, _replies: &mut Replies) {
+    }
+
+    fn closed(&mut self, _key: Key) {}
+
+    fn closing(&mut self, _key: Key, _close: &Close, _after: Option<u64>) -> Option<Bytes> {
+        None
+    }
+
+    fn seen(&mut self, seq: u64) {
+        self.seen.set(seq);
+    }
+
+    fn matching(&mut self, _event: &Arc<Encoded>, _slots: &mut Vec<u32>) {
+        if let Some((hub, event)) = self.meanwhile.take() {
+            let seq = event.event.seq;
+            assert!(hub.push_event(event).is_ok());
+            hub.set_complete_to(seq);
+        }
+    }
+
+    fn encoding(&self, _slot: u32) -> Encoding {
+        Encoding::default()
+    }
+
+    fn interested(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn the_position_includes_an_event_that_came_while_others_were_delivered() {
+    let handler = Overtaken::default();
+    let mut world = Plan::new(3).build_with(|_, _, _| handler.clone());
+    world.publish(events::of(Priority::Low, "api"));
+    let second = world.sequence(events::of(Priority::Low, "api"));
+    handler.meanwhile.replace(Some((world.handle.clone(), second)));
+    world.turn();
+    assert_eq!(world.handle.inbox_usage().0, 0, "both were taken");
+    assert_eq!(handler.seen.get(), 2);
 }
