@@ -92,10 +92,13 @@ fn a_handler_closes_after_what_it_said() {
     world.end(Duration::from_secs(2), &mut [&mut client]);
 }
 
+/// The hub's end of an inbox, and what it is about to queue there.
+type Meanwhile = (Handle, Arc<Encoded>);
+
 /// Nobody is there. As it is asked who wants an event, the hub queues the next one.
 #[derive(Clone, Default)]
 struct Overtaken {
-    meanwhile: Rc<RefCell<Option<(Handle, Arc<Encoded>)>>>,
+    meanwhile: Rc<RefCell<Option<Meanwhile>>>,
     seen: Rc<Cell<u64>>,
 }
 
