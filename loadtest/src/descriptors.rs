@@ -30,7 +30,7 @@ impl Parked {
         Self { table: Table::new(connections).ok(), own: Vec::new() }
     }
 
-    /// That of this process which they take.
+    /// How many descriptors of this process they take.
     pub fn descriptors(&self) -> usize {
         self.own.len()
     }

@@ -190,7 +190,8 @@ fn connect(settings: &Settings, count: u32, say: &mut dyn Say) -> Result<Parked,
     Ok(silent)
 }
 
-/// Waits until the server has no more than `open` connections: their end would cost the next run.
+/// Waits until the server has no more than `open` connections, as their end would cost the next run;
+/// not for ever, as others may have come.
 fn await_end(settings: &Settings, open: u64) -> Result<(), Error> {
     let start = Instant::now();
     while metric(&settings.control, CONNECTIONS)? > open && start.elapsed() < END_TIMEOUT {
