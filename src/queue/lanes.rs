@@ -68,6 +68,18 @@ pub struct Limits {
 const WATERMARKS: [(Priority, usize); 3] =
     [(Priority::Low, 4), (Priority::Normal, 6), (Priority::High, 7)];
 
+impl Limits {
+    /// Whether nothing that waited before on the lane of `priority`, which may be shed, can be left
+    /// of it once so many others, of this priority or a higher one, have been pushed and none was
+    /// taken.
+    pub fn leave_no_room(self, priority: Priority, others: usize) -> bool {
+        // One that is left has neither been shed for them nor let them be shed: all wait behind it.
+        let watermark = WATERMARKS.into_iter().find(|(it, _)| *it == priority);
+        let passes = |(_, eighths)| (others + 1) * 8 > self.messages_max.saturating_mul(eighths);
+        others > 0 && watermark.is_some_and(passes)
+    }
+}
+
 /// One part in so many of the limits is there for replies alone, whatever else waits.
 const REPLIES_SHARE: usize = 16;
 
@@ -147,10 +159,15 @@ impl Outbox {
     /// Takes away all that may be shed, lowest lane first; as when memory runs short.
     pub fn shed_all(&mut self, kept: Priorities, shed: &mut Vec<(Lane, FrameId)>) {
         for (priority, _) in WATERMARKS.into_iter().filter(|(it, _)| !kept.contains(*it)) {
-            let lane = Lane::from(priority);
-            while let Some(id) = self.pop_from(lane) {
-                shed.push((lane, id));
-            }
+            self.shed_lane(priority, shed);
+        }
+    }
+
+    /// Takes away all that waits of a priority that may be shed.
+    pub fn shed_lane(&mut self, priority: Priority, shed: &mut Vec<(Lane, FrameId)>) {
+        let lane = Lane::from(priority);
+        while let Some(id) = self.pop_from(lane) {
+            shed.push((lane, id));
         }
     }
 
@@ -349,9 +366,13 @@ fn size(bytes: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::queue::arena::{Arena, Frame};
-    use std::rc::Rc;
 
     fn ids(count: usize) -> Vec<FrameId> {
         let mut arena = Arena::new();
@@ -508,5 +529,35 @@ mod tests {
         assert_eq!(outbox.push_pong(ids[0], 90, LIMITS), Pushed::Queued);
         assert_eq!(outbox.push_pong(ids[1], 11, LIMITS), Pushed::Full);
         assert_eq!(outbox.messages(), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn what_leaves_no_room_leaves_nothing_of_what_waited_before(
+            events in vec((0..4_usize, prop_oneof![9 => 1..4_usize, 1 => 1..400_usize]), 1..60),
+            after in 0..20_usize,
+            messages_max in 1..30_usize,
+            kept in prop_oneof![Just(Priority::Critical), Just(Priority::High)],
+        ) {
+            let limits = Limits { messages_max, bytes_max: 1_000 };
+            let (ids, mut outbox, mut shed) = (ids(events.len()), Outbox::new(), Vec::new());
+            for (&(priority, bytes), &id) in events.iter().zip(&ids) {
+                let lane = Lane::from(Priority::ALL[priority]);
+                let kept = Priorities::from_lowest(kept);
+                let _ = outbox.push_shedding(lane, id, bytes, limits, kept, &mut shed);
+            }
+            let before = events.len().saturating_sub(after);
+            for priority in Priority::ALL.into_iter().filter(|priority| *priority > kept) {
+                let is_other = |other: &&(usize, usize)| other.0 <= priority.index();
+                let others = events[before..].iter().filter(is_other).count();
+                let is_old = |id: &FrameId| ids[..before].contains(id);
+                let left = outbox.lanes[Lane::from(priority) as usize].iter();
+                if limits.leave_no_room(priority, others) {
+                    prop_assert!(!left.map(|(id, _)| id).any(is_old), "{priority:?}: {others}");
+                }
+            }
+        }
     }
 }

@@ -15,10 +15,15 @@ pub struct Loss {
 impl Loss {
     /// Adds one event.
     pub fn add(&mut self, seq: u64, priority: Priority) {
+        self.add_all((seq, seq), priority, 1);
+    }
+
+    /// Adds several events, the first and the last of which have these sequence numbers.
+    pub fn add_all(&mut self, (first, last): (u64, u64), priority: Priority, count: u64) {
         assert!(priority != Priority::Critical, "critical events are never shed");
-        let (from, to) = self.range.unwrap_or((seq, seq));
-        self.range = Some((from.min(seq), to.max(seq)));
-        self.counts[priority.index()] += 1;
+        let (from, to) = self.range.unwrap_or((first, last));
+        self.range = Some((from.min(first), to.max(last)));
+        self.counts[priority.index()] += count;
     }
 
     /// The first and the last sequence number, if anything was lost.

@@ -15,8 +15,8 @@ use crate::protocol::encoded::Encoded;
 use crate::queue::{Arena, EventMark, Frame, FrameId, Lane, Limits, Outbox, Pushed};
 use crate::shard::close::SLOW_CONSUMER;
 use crate::shard::connection::Ending;
+use crate::shard::deferred::Stored;
 use crate::shard::handler::Handler;
-use crate::shard::stalled::Stored;
 use crate::shard::turn::Shard;
 
 /// Events taken from the inbox that the flush has not got round to.
@@ -107,7 +107,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let mut stored = Stored::default();
         self.queue_event_at(&matched, event, &mut stored, now);
         self.matched = matched;
-        let given_back = self.stalled.keep(event, stored, now);
+        let given_back = self.stalled.keep(event, stored, self.settings.outbox, now);
         given_back.into_iter().for_each(|stored| self.release_stored(stored));
         count
     }
@@ -268,9 +268,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Memory that backlogs take: each frame once, and what is gathered for the kernel.
+    /// Memory that backlogs take: each frame once, what is gathered for the kernel, and what is not
+    /// settled.
     fn backlog_bytes(&self) -> usize {
-        self.arena.bytes() + self.pools.gathered_bytes()
+        self.arena.bytes() + self.pools.gathered_bytes() + self.stalled.bytes()
     }
 
     fn shed_backlog(&mut self, key: Key, now: Instant) {

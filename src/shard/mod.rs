@@ -15,6 +15,7 @@ mod checkpoints;
 mod close;
 mod collapse;
 mod connection;
+mod deferred;
 mod deliver;
 mod drain;
 mod flush;

@@ -8,207 +8,317 @@ use std::time::Duration;
 
 use crate::base::clock::Instant;
 use crate::base::dense;
+use crate::event::{Priorities, Priority};
 use crate::io::Driver;
-use crate::protocol::Encoding;
 use crate::protocol::encoded::Encoded;
-use crate::queue::{FrameId, Lane, Pushed};
-use crate::shard::connection::Ending;
+use crate::queue::{Lane, Limits, Pushed};
+use crate::shard::connection::{Connection, Ending};
+use crate::shard::deferred::{CHUNK, CHUNKS, Chunk, Deferred, Masks, Stored};
 use crate::shard::deliver::store_event;
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 
-/// Events that are not settled for everyone: a bit of a slot's mask for each.
-const WINDOW: usize = u64::BITS as usize;
-/// With each event one part in so many is settled. Fewer than the window has room for, so that a
-/// turn may bring several events.
+/// With each event the oldest chunk is settled for one part in so many of the clients. Fewer than
+/// it has events, so that a turn may bring several.
 const PARTS: usize = 48;
-/// Slots that lie together belong to one part: their masks share a cache line.
+const _: () = assert!(PARTS <= CHUNK);
+/// Seats that stand together belong to one part: their masks share a cache line.
 const BLOCK: usize = 8;
 /// When no more events come, all is settled after so long.
 const QUIET: Duration = Duration::from_millis(100);
-
-/// An event's frame in each encoding that was needed so far, with a reference, and its size.
-pub(super) type Stored = [Option<(FrameId, usize)>; Encoding::ALL.len()];
+/// Events settled in a turn then, for all clients together, more or less.
+const SWEEP_EVENTS: u32 = 4_096;
+/// Tables for so many are kept when nobody is stalled any more.
+const KEPT_SEATS: usize = 1_024;
 
 /// Who is stalled, and the events that are not settled for them.
 #[derive(Debug, Default)]
 pub(super) struct Stalled {
     /// A bit for each slot: dense, as every delivery asks.
     bits: Vec<u64>,
-    /// By slot: a bit for each event of the window that it wants and that is not settled.
-    unsettled: Vec<u64>,
-    window: VecDeque<Deferred>,
-    /// Events that were deferred so far, and wrapping, so that the last is bit `count - 1` modulo
-    /// the window.
-    count: usize,
-    /// The event that is being delivered was deferred for some.
-    is_wanted: bool,
+    /// By slot, the seat of who is stalled.
+    seats: Vec<u32>,
+    /// By seat, who has it; [`NOBODY`] where it is free.
+    slots: Vec<u32>,
+    free: Vec<u32>,
+    deferred: Deferred,
     /// Parts that the events so far are to settle and did not yet.
     due: usize,
-    /// Parts that were settled so far, wrapping.
+    /// Parts for which the oldest chunk is settled.
     settled: usize,
     /// When everything is due though no event comes.
     quiet_at: Instant,
+    /// Seats up to here are settled, since it is quiet.
+    sweep: Option<u32>,
 }
 
-#[derive(Debug)]
-struct Deferred {
-    event: Arc<Encoded>,
-    stored: Stored,
-    /// What `settled` was when it came.
-    since: usize,
-}
+const NOBODY: u32 = u32::MAX;
 
 impl Stalled {
     /// Its send has been with the kernel for longer than a turn.
     pub fn mark(&mut self, slot: u32) {
         let (word, bit) = place(slot);
         dense::reach(&mut self.bits, word, || 0);
-        dense::reach(&mut self.unsettled, slot as usize, || 0);
+        if self.bits[word] & bit != 0 {
+            return;
+        }
         self.bits[word] |= bit;
+        let seat = self.free.pop().unwrap_or(self.slots.len() as u32);
+        dense::reach(&mut self.slots, seat as usize, || NOBODY);
+        dense::reach(&mut self.seats, slot as usize, || NOBODY);
+        self.deferred.reach(seat);
+        self.slots[seat as usize] = slot;
+        self.seats[slot as usize] = seat;
     }
 
     /// The kernel took something, or the connection is more than a backlog from now on.
     pub fn clear(&mut self, slot: u32) {
-        debug_assert_eq!(self.unsettled.get(slot as usize).copied().unwrap_or(0), 0);
+        let Some(seat) = self.seat(slot) else { return };
+        debug_assert!(self.deferred.is_clear(seat));
         let (word, bit) = place(slot);
-        if let Some(word) = self.bits.get_mut(word) {
-            *word &= !bit;
-        }
+        self.bits[word] &= !bit;
+        self.slots[seat as usize] = NOBODY;
+        self.free.push(seat);
     }
 
     /// Keeps the event that is being delivered for later, if the connection is stalled. There is
     /// room for it.
     pub fn defer(&mut self, slot: u32) -> bool {
-        let (word, bit) = place(slot);
-        let is_stalled = self.bits.get(word).is_some_and(|word| word & bit != 0);
-        if is_stalled {
-            self.unsettled[slot as usize] |= 1 << (self.count % WINDOW);
-            self.is_wanted = true;
-        }
-        is_stalled
+        let seat = self.seat(slot);
+        seat.into_iter().for_each(|seat| self.deferred.want(seat));
+        seat.is_some()
     }
 
     /// Keeps the event itself, for whom it was deferred; otherwise gives back what was stored.
-    pub fn keep(&mut self, event: &Arc<Encoded>, stored: Stored, now: Instant) -> Option<Stored> {
-        if !std::mem::take(&mut self.is_wanted) {
-            return Some(stored);
+    pub fn keep(
+        &mut self,
+        event: &Arc<Encoded>,
+        stored: Stored,
+        limits: Limits,
+        now: Instant,
+    ) -> Option<Stored> {
+        let given_back = self.deferred.keep(event, stored);
+        if given_back.is_none() {
+            self.due += usize::from(self.is_oldest_due(limits));
+            self.quiet_at = now + QUIET;
+            self.sweep = None;
         }
-        let event = Arc::clone(event);
-        self.window.push_back(Deferred { event, stored, since: self.settled });
-        self.count = self.count.wrapping_add(1);
-        self.due += 1;
-        self.quiet_at = now + QUIET;
-        None
+        given_back
     }
 
-    /// Parts are due at once.
+    /// There is something to settle at once.
     pub fn is_due(&self) -> bool {
-        self.due > 0
-    }
-
-    pub fn has_room(&self) -> bool {
-        self.window.len() < WINDOW
+        self.due > 0 || self.sweep.is_some()
     }
 
     /// When there is something to settle though no event comes.
     pub fn next(&self) -> Option<Instant> {
-        (!self.window.is_empty()).then_some(self.quiet_at)
+        (!self.deferred.chunks().is_empty()).then_some(self.quiet_at)
+    }
+
+    /// Size of the events that are kept.
+    pub fn bytes(&self) -> usize {
+        self.deferred.bytes()
     }
 
     /// References of frames that are held for what is not settled.
     pub fn references(&self) -> usize {
-        self.window.iter().flat_map(|deferred| &deferred.stored).flatten().count()
+        let events = self.deferred.chunks().iter().flat_map(|chunk| &chunk.events);
+        events.flat_map(|(_, stored)| stored).flatten().count()
     }
 
-    /// Takes what is not settled for a slot: a bit for each event of the window, the oldest first.
-    fn take(&mut self, slot: u32) -> u64 {
-        let Some(unsettled) = self.unsettled.get_mut(slot as usize) else { return 0 };
-        let oldest = self.count.wrapping_sub(self.window.len());
-        std::mem::take(unsettled).rotate_right((oldest % WINDOW) as u32)
+    fn seat(&self, slot: u32) -> Option<u32> {
+        let (word, bit) = place(slot);
+        let is_stalled = self.bits.get(word).is_some_and(|word| word & bit != 0);
+        is_stalled.then(|| self.seats[slot as usize])
     }
 
-    /// Slots of the part whose turn it is.
+    /// The newer chunks are as many as are kept, or what all hold is more than may wait for one
+    /// connection.
+    fn is_oldest_due(&self, limits: Limits) -> bool {
+        let chunks_max = (limits.messages_max.div_ceil(CHUNK) + 1).clamp(2, CHUNKS);
+        let chunks = self.deferred.chunks().len();
+        chunks >= chunks_max || (chunks > 1 && self.deferred.bytes() > limits.bytes_max)
+    }
+
+    /// Seats of the part whose turn it is, with who has them.
     fn part(&self) -> impl Iterator<Item = u32> + use<> {
-        let slots = self.unsettled.len();
-        let starts = (self.settled % PARTS * BLOCK..slots).step_by(PARTS * BLOCK);
-        starts.flat_map(move |start| start as u32..slots.min(start + BLOCK) as u32)
+        let seats = self.slots.len();
+        let starts = (self.settled * BLOCK..seats).step_by(PARTS * BLOCK);
+        starts.flat_map(move |start| start as u32..seats.min(start + BLOCK) as u32)
     }
 
-    /// Takes an event that every part has been settled since.
-    fn pop_settled(&mut self) -> Option<Deferred> {
-        let oldest = self.window.front()?;
-        let is_settled = self.settled.wrapping_sub(oldest.since) >= PARTS;
-        if is_settled { self.window.pop_front() } else { None }
+    /// Gives the memory of very many back, where none is left.
+    fn shrink_if_empty(&mut self) {
+        if self.free.len() == self.slots.len() && self.slots.len() > KEPT_SEATS {
+            *self = Self::default();
+        }
     }
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// Makes room for one more event.
     pub(super) fn make_room_for_stalled(&mut self, now: Instant) {
-        while !self.stalled.has_room() {
+        while !self.stalled.deferred.has_room() {
             self.settle_part(now);
         }
     }
 
-    /// Settles a part, if events make that due, or the time that has gone by without any. Of these
-    /// connections nothing has become of the send meanwhile: the turn's completions came before,
-    /// and the flush leaves them alone.
+    /// Settles a part, if events make that due, or some of everything, if none has come for a
+    /// while. Of these connections nothing has become of the send meanwhile: the turn's completions
+    /// came before, and the flush leaves them alone.
     pub(super) fn settle_due(&mut self, now: Instant) {
-        if self.stalled.due == 0 && self.stalled.next().is_some_and(|at| at <= now) {
-            self.stalled.due = PARTS;
+        if self.stalled.next().is_some_and(|at| at <= now) {
+            self.stalled.sweep.get_or_insert(0);
         }
-        if self.stalled.due > 0 {
+        if self.stalled.is_due() {
             // What the others are sent must not wait for this.
             self.driver.submit();
-            // Parts without anybody take no turn.
-            while self.settle_part(now) == 0 && self.stalled.due > 0 {}
         }
+        if let Some(seat) = self.stalled.sweep {
+            return self.sweep(seat, now);
+        }
+        // Parts without anybody take no turn.
+        while self.stalled.due > 0 && self.settle_part(now) == 0 {}
     }
 
     /// Settles everything.
     pub(super) fn settle_all(&mut self, now: Instant) {
-        while !self.stalled.window.is_empty() {
-            self.settle_part(now);
+        for seat in 0..self.stalled.slots.len() {
+            self.settle_seat(seat as u32, now);
+        }
+        self.end_deferred();
+    }
+
+    /// Brings the backlog of a connection up to the events that were delivered. Goes before
+    /// everything else that happens to it.
+    pub(super) fn settle(&mut self, slot: u32, now: Instant) {
+        if let Some(seat) = self.stalled.seat(slot) {
+            self.settle_seat(seat, now);
         }
     }
 
-    /// Brings the backlog of a connection up to the events that were delivered; false when it is
-    /// already. Goes before everything else that happens to it.
-    pub(super) fn settle(&mut self, slot: u32, now: Instant) -> bool {
-        let mut wanted = self.stalled.take(slot);
+    /// Settles seats from this one on, a turn's worth.
+    fn sweep(&mut self, mut seat: u32, now: Instant) {
+        let mut events = 0;
+        while (seat as usize) < self.stalled.slots.len() {
+            if events >= SWEEP_EVENTS {
+                self.stalled.sweep = Some(seat);
+                return;
+            }
+            events += self.settle_seat(seat, now);
+            seat += 1;
+        }
+        self.end_deferred();
+    }
+
+    /// Nobody wants any of what was deferred any more.
+    fn end_deferred(&mut self) {
+        while let Some(chunk) = self.stalled.deferred.pop() {
+            self.release_chunk(chunk);
+        }
+        self.stalled.due = 0;
+        self.stalled.settled = 0;
+        self.stalled.sweep = None;
+        self.stalled.shrink_if_empty();
+    }
+
+    fn release_chunk(&mut self, chunk: Chunk) {
+        chunk.events.into_iter().for_each(|(_, stored)| self.release_stored(stored));
+    }
+
+    /// Settles all for a seat; gives how many events that was.
+    fn settle_seat(&mut self, seat: u32, now: Instant) -> u32 {
+        let masks = self.stalled.deferred.take(seat);
+        let events = masks.iter().map(|mask| mask.count_ones()).sum();
+        if events > 0 {
+            let slot = self.stalled.slots[seat as usize];
+            let mut chunks = self.stalled.deferred.take_chunks();
+            self.settle_masks(slot, masks, &mut chunks, now);
+            self.stalled.deferred.put_back(chunks);
+        }
+        events
+    }
+
+    fn settle_masks(
+        &mut self,
+        slot: u32,
+        masks: Masks,
+        chunks: &mut VecDeque<Chunk>,
+        now: Instant,
+    ) {
+        let mut newer = Newer::of(&masks, chunks);
+        for (chunk, mut wanted) in chunks.iter_mut().zip(masks) {
+            newer.pass(chunk, wanted);
+            while wanted != 0 {
+                wanted = self.push_stalled(slot, chunk, wanted, newer);
+                if wanted != 0 {
+                    let (event, stored) = &mut chunk.events[wanted.trailing_zeros() as usize];
+                    self.queue_event_at(&[slot], event, stored, now);
+                    wanted &= wanted - 1;
+                }
+            }
+        }
+    }
+
+    /// Settles the oldest chunk for the part whose turn it is; gives for how many connections that
+    /// was something.
+    fn settle_part(&mut self, now: Instant) -> usize {
+        let settled = self.stalled.part().filter(|&seat| self.settle_oldest(seat, now)).count();
+        self.stalled.settled += 1;
+        self.stalled.due = self.stalled.due.saturating_sub(1);
+        if self.stalled.settled == PARTS {
+            (self.stalled.settled, self.stalled.due) = (0, 0);
+            let oldest = self.stalled.deferred.pop();
+            oldest.into_iter().for_each(|chunk| self.release_chunk(chunk));
+        }
+        settled
+    }
+
+    /// Settles the oldest chunk for a seat; false where that was nothing.
+    fn settle_oldest(&mut self, seat: u32, now: Instant) -> bool {
+        let wanted = std::mem::take(&mut self.stalled.deferred.oldest_masks()[seat as usize]);
         if wanted == 0 {
             return false;
         }
-        let mut window = std::mem::take(&mut self.stalled.window);
-        while wanted != 0 {
-            wanted = self.push_stalled(slot, &mut window, wanted);
-            if wanted != 0 {
-                let Deferred { event, stored, .. } = &mut window[wanted.trailing_zeros() as usize];
-                self.queue_event_at(&[slot], event, stored, now);
-                wanted &= wanted - 1;
-            }
+        let slot = self.stalled.slots[seat as usize];
+        let newer_masks = self.stalled.deferred.masks(seat);
+        let mut chunks = self.stalled.deferred.take_chunks();
+        let newer = Newer::of(&newer_masks, &chunks);
+        let left = self.push_stalled(slot, &mut chunks[0], wanted, newer);
+        self.stalled.deferred.put_back(chunks);
+        if left != 0 {
+            // There is more to it than pushing: that is not for a part of what it wants.
+            self.stalled.deferred.oldest_masks()[seat as usize] = left;
+            self.settle_seat(seat, now);
         }
-        self.stalled.window = window;
         true
     }
 
     /// Pushes events into the outbox of a connection that has one, as long as there is no more to
     /// it; gives what is left.
-    fn push_stalled(&mut self, slot: u32, window: &mut VecDeque<Deferred>, mut wanted: u64) -> u64 {
-        let Self { connections, arena, shed, settings, handler, .. } = self;
+    fn push_stalled(&mut self, slot: u32, chunk: &mut Chunk, mut wanted: u64, newer: Newer) -> u64 {
+        let Self { connections, arena, pools, shed, settings, handler, links, .. } = self;
         let Some((key, connection)) = connections.at_mut(slot) else { return wanted };
-        let is_plain = connection.ending == Ending::No
-            && connection.session.is_open()
-            && !connection.is_behind
-            && !connection.has_options;
-        let Some(outbox) = connection.backlog.outbox_mut().filter(|_| is_plain) else {
+        if !is_plain(connection) {
             return wanted;
-        };
+        }
+        let outbox = connection.backlog.to_outbox(|| pools.outbox());
         let (encoding, kept) = (handler.encoding(slot), handler.kept(slot));
         let before = outbox.bytes();
+        for priority in newer.shed_whole(settings.outbox, kept) {
+            // What has gone over by then would be shed by those that came after.
+            outbox.shed_lane(priority, shed);
+            let lost = wanted & chunk.priorities[priority.index()];
+            if let Some(range) = chunk.range(lost) {
+                let count = lost.count_ones().into();
+                outbox.loss.add_all(range, priority, count);
+                links.stats.events_shed[priority.index()].add(count);
+                wanted &= !lost;
+            }
+        }
         while wanted != 0 {
-            let Deferred { event, stored, .. } = &mut window[wanted.trailing_zeros() as usize];
+            let (event, stored) = &mut chunk.events[wanted.trailing_zeros() as usize];
             let (id, bytes) = *stored[encoding.index()]
                 .get_or_insert_with(|| store_event(arena, event, encoding));
             let lane = Lane::from(event.event.priority);
@@ -223,21 +333,49 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             wanted &= wanted - 1;
         }
         let after = outbox.bytes();
-        self.links.stats.outbox_bytes.add(after as u64);
-        self.links.stats.outbox_bytes.sub(before as u64);
+        links.stats.outbox_bytes.add(after as u64);
+        links.stats.outbox_bytes.sub(before as u64);
         self.account_shed(key);
         wanted
     }
+}
 
-    /// Settles the part whose turn it is; gives for how many connections that was something.
-    fn settle_part(&mut self, now: Instant) -> usize {
-        let settled = self.stalled.part().filter(|&slot| self.settle(slot, now)).count();
-        self.stalled.settled = self.stalled.settled.wrapping_add(1);
-        self.stalled.due = self.stalled.due.saturating_sub(1);
-        while let Some(Deferred { stored, .. }) = self.stalled.pop_settled() {
-            self.release_stored(stored);
+/// Nothing but a backlog.
+fn is_plain(connection: &Connection) -> bool {
+    connection.ending == Ending::No
+        && connection.session.is_open()
+        && !connection.is_behind
+        && !connection.has_options
+}
+
+/// How many events a connection wants that came after those that are being settled, by
+/// [`Priority::index`].
+#[derive(Clone, Copy)]
+struct Newer([usize; Priority::ALL.len()]);
+
+impl Newer {
+    fn of(masks: &Masks, chunks: &VecDeque<Chunk>) -> Self {
+        let mut newer = Self(Default::default());
+        for (chunk, &wanted) in chunks.iter().zip(masks) {
+            let counts = chunk.counts(wanted);
+            newer.0.iter_mut().zip(counts).for_each(|(all, count)| *all += count);
         }
-        settled
+        newer
+    }
+
+    /// This chunk is settled next.
+    fn pass(&mut self, chunk: &Chunk, wanted: u64) {
+        let counts = chunk.counts(wanted);
+        self.0.iter_mut().zip(counts).for_each(|(all, count)| *all -= count);
+    }
+
+    /// Of which priorities, the lowest first, nothing remains of what came before.
+    fn shed_whole(self, limits: Limits, kept: Priorities) -> impl Iterator<Item = Priority> {
+        let lowest_first = Priority::ALL.into_iter().rev();
+        lowest_first.take_while(move |&priority| {
+            let newer = self.0[..=priority.index()].iter().sum();
+            !kept.contains(priority) && limits.leave_no_room(priority, newer)
+        })
     }
 }
 
@@ -252,28 +390,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_is_deferred_from_its_mark_until_it_is_cleared() {
+    fn a_slot_has_a_seat_from_its_mark_until_it_is_cleared() {
         let mut stalled = Stalled::default();
         assert!(!stalled.defer(200));
         stalled.mark(200);
-        assert!(stalled.defer(200) && !stalled.defer(199) && !stalled.defer(201));
-        assert_eq!((stalled.take(200), stalled.take(200)), (1, 0));
+        stalled.mark(200);
+        assert_eq!(
+            (stalled.seat(199), stalled.seat(200), stalled.seat(201)),
+            (None, Some(0), None)
+        );
+        assert_eq!(stalled.slots.len(), 1, "marked again, it is where it was");
         stalled.clear(200);
         stalled.clear(100_000);
         assert!(!stalled.defer(200));
+        stalled.mark(7);
+        assert_eq!((stalled.seat(7), stalled.seat(200)), (Some(0), None));
     }
 
     #[test]
-    fn the_parts_together_are_all_slots_also_while_there_are_more_of_them() {
+    fn the_parts_together_are_all_seats_also_while_there_are_more_of_them() {
         let mut stalled = Stalled::default();
+        (0..5_000).for_each(|slot| stalled.mark(slot));
         let mut seen = BTreeSet::new();
-        for count in 0..PARTS {
-            stalled.mark(5_000 + count as u32);
-            for slot in stalled.part().filter(|slot| *slot <= 5_000) {
-                assert!(seen.insert(slot));
+        for part in 0..PARTS {
+            stalled.mark(5_000 + part as u32);
+            stalled.settled = part;
+            for seat in stalled.part().filter(|seat| *seat < 5_000) {
+                assert!(seen.insert(seat));
             }
-            stalled.settled += 1;
         }
-        assert!(seen.into_iter().eq(0..=5_000));
+        assert!(seen.into_iter().eq(0..5_000));
     }
 }

@@ -32,6 +32,7 @@ mod script;
 mod scripts;
 mod shedding;
 mod slow_readers;
+mod stalled;
 mod violations;
 mod whole;
 mod world;

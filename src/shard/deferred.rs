@@ -1,0 +1,270 @@
+//! Events that connections which take nothing want, and of which only a bit is kept for each.
+
+use std::array;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::dense;
+use crate::event::Priority;
+use crate::protocol::Encoding;
+use crate::protocol::encoded::Encoded;
+use crate::queue::FrameId;
+
+/// Events of a chunk: a bit of a mask for each.
+pub(super) const CHUNK: usize = u64::BITS as usize;
+/// Chunks that there is room for. All but the oldest are more events than may wait for one
+/// connection by default, so that who wants them all loses the oldest whole.
+pub(super) const CHUNKS: usize = 16;
+
+/// An event's frame in each encoding that was needed so far, with a reference, and its size.
+pub(super) type Stored = [Option<(FrameId, usize)>; Encoding::ALL.len()];
+
+/// Masks of one connection, the oldest chunk's first.
+pub(super) type Masks = [u64; CHUNKS];
+
+/// The events that were deferred last, in chunks, and a bit of each for everyone who wants it.
+#[derive(Debug, Default)]
+pub(super) struct Deferred {
+    /// The oldest first; all but the last are full.
+    chunks: VecDeque<Chunk>,
+    /// Masks by seat; those of a chunk are in the plane of its number modulo [`CHUNKS`].
+    planes: [Vec<u64>; CHUNKS],
+    /// Events so far, wrapping, counted as if every chunk had been filled: the next is bit
+    /// `count % CHUNK` of the chunk with the number `count / CHUNK`.
+    count: usize,
+    /// Size of the events of all chunks.
+    bytes: usize,
+    /// The event that is being delivered is wanted by some.
+    is_wanted: bool,
+}
+
+/// Events in the order in which they were delivered.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub events: Vec<(Arc<Encoded>, Stored)>,
+    /// By [`Priority::index`], which of them have it.
+    pub priorities: [u64; Priority::ALL.len()],
+    bytes: usize,
+}
+
+impl Deferred {
+    pub fn chunks(&self) -> &VecDeque<Chunk> {
+        &self.chunks
+    }
+
+    /// Takes the chunks out, to be put back when what is done with them is done.
+    pub fn take_chunks(&mut self) -> VecDeque<Chunk> {
+        std::mem::take(&mut self.chunks)
+    }
+
+    pub fn put_back(&mut self, chunks: VecDeque<Chunk>) {
+        debug_assert!(self.chunks.is_empty());
+        self.chunks = chunks;
+    }
+
+    /// Size of the events that are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes room for a seat.
+    pub fn reach(&mut self, seat: u32) {
+        for plane in &mut self.planes {
+            dense::reach(plane, seat as usize, || 0);
+        }
+    }
+
+    /// One more event finds room.
+    pub fn has_room(&self) -> bool {
+        self.chunks.len() < CHUNKS || !self.count.is_multiple_of(CHUNK)
+    }
+
+    /// Notes that a seat wants the event that is being delivered, for which there is room.
+    pub fn want(&mut self, seat: u32) {
+        let plane = &mut self.planes[self.count / CHUNK % CHUNKS];
+        plane[seat as usize] |= 1 << (self.count % CHUNK);
+        self.is_wanted = true;
+    }
+
+    /// Keeps the event that was delivered, if anyone wants it; otherwise gives back what was
+    /// stored.
+    pub fn keep(&mut self, event: &Arc<Encoded>, stored: Stored) -> Option<Stored> {
+        if !std::mem::take(&mut self.is_wanted) {
+            return Some(stored);
+        }
+        if self.count.is_multiple_of(CHUNK) {
+            let events = Vec::with_capacity(CHUNK);
+            self.chunks.push_back(Chunk { events, ..Chunk::default() });
+        }
+        let chunk = self.chunks.back_mut().expect("a chunk that is not full is there");
+        chunk.priorities[event.event.priority.index()] |= 1 << (self.count % CHUNK);
+        chunk.events.push((Arc::clone(event), stored));
+        chunk.bytes += event.encoded_bytes();
+        self.bytes += event.encoded_bytes();
+        self.count = self.count.wrapping_add(1);
+        None
+    }
+
+    /// What a seat wants.
+    pub fn masks(&self, seat: u32) -> Masks {
+        let oldest = self.oldest();
+        array::from_fn(|at| match at < self.chunks.len() {
+            true => self.planes[oldest.wrapping_add(at) % CHUNKS][seat as usize],
+            false => 0,
+        })
+    }
+
+    /// Takes what a seat wants, away from it.
+    pub fn take(&mut self, seat: u32) -> Masks {
+        let (masks, oldest) = (self.masks(seat), self.oldest());
+        for at in (0..self.chunks.len()).filter(|at| masks[*at] != 0) {
+            self.planes[oldest.wrapping_add(at) % CHUNKS][seat as usize] = 0;
+        }
+        masks
+    }
+
+    /// Masks of the oldest chunk, by seat.
+    pub fn oldest_masks(&mut self) -> &mut Vec<u64> {
+        let oldest = self.oldest();
+        &mut self.planes[oldest % CHUNKS]
+    }
+
+    /// Nothing is kept for a seat.
+    pub fn is_clear(&self, seat: u32) -> bool {
+        self.planes.iter().all(|plane| plane[seat as usize] == 0)
+    }
+
+    /// Takes the oldest chunk, of which nobody wants anything any more.
+    pub fn pop(&mut self) -> Option<Chunk> {
+        debug_assert!(self.oldest_masks().iter().all(|mask| *mask == 0));
+        let chunk = self.chunks.pop_front()?;
+        self.bytes -= chunk.bytes;
+        if self.chunks.is_empty() {
+            self.count = self.count.next_multiple_of(CHUNK);
+        }
+        Some(chunk)
+    }
+
+    /// Number of the oldest chunk; that of the next one where there is none.
+    fn oldest(&self) -> usize {
+        self.count.div_ceil(CHUNK).wrapping_sub(self.chunks.len())
+    }
+}
+
+impl Chunk {
+    /// By [`Priority::index`], how many events are wanted.
+    pub fn counts(&self, wanted: u64) -> [usize; Priority::ALL.len()] {
+        self.priorities.map(|priority| (wanted & priority).count_ones() as usize)
+    }
+
+    /// The sequence numbers of the first and the last that are wanted; of one priority, as these
+    /// are in their order.
+    pub fn range(&self, wanted: u64) -> Option<(u64, u64)> {
+        let seq_of = |at: u32| self.events[at as usize].0.event.seq;
+        let last = wanted.checked_ilog2()?;
+        Some((seq_of(wanted.trailing_zeros()), seq_of(last)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::event::{Context, Event, Payload};
+
+    /// Every third is low, the others are normal.
+    fn event(seq: u64) -> Arc<Encoded> {
+        let fields = serde_json::json!({
+            "event_type": "system_event", "category": "c", "message": "m", "metadata": {},
+        });
+        let serde_json::Value::Object(fields) = fields else { panic!("an object") };
+        let event = Arc::new(Encoded::new(Event {
+            seq,
+            message_id: Uuid::from_u128(seq.into()),
+            timestamp: jiff::Timestamp::UNIX_EPOCH,
+            priority: if seq.is_multiple_of(3) { Priority::Low } else { Priority::Normal },
+            payload: Payload::from_object(fields).unwrap(),
+            context: Context::default(),
+            accepted_at: Default::default(),
+        }));
+        event.frame(Encoding::Json);
+        event
+    }
+
+    /// Defers events with these sequence numbers for the seats that `wants` names.
+    fn defer(
+        deferred: &mut Deferred,
+        seqs: std::ops::Range<u64>,
+        wants: impl Fn(u64, u32) -> bool,
+    ) {
+        for seq in seqs {
+            assert!(deferred.has_room());
+            (0..2).filter(|seat| wants(seq, *seat)).for_each(|seat| deferred.want(seat));
+            let is_wanted = (0..2).any(|seat| wants(seq, seat));
+            assert_eq!(deferred.keep(&event(seq), Stored::default()).is_none(), is_wanted);
+        }
+    }
+
+    fn wanted(deferred: &Deferred, masks: Masks) -> Vec<u64> {
+        let chunks = deferred.chunks().iter().zip(masks);
+        let seqs = chunks.flat_map(|(chunk, mask)| {
+            let events = chunk.events.iter().enumerate();
+            events.filter(move |(at, _)| mask & 1 << at != 0).map(|(_, (event, _))| event.event.seq)
+        });
+        seqs.collect()
+    }
+
+    #[test]
+    fn what_a_seat_wants_is_kept_in_order_until_it_is_taken_round_the_planes() {
+        let mut deferred = Deferred::default();
+        deferred.reach(1);
+        let room = (CHUNK * CHUNKS) as u64;
+        let mut next = 1;
+        // In the end the planes have been used two and a half times.
+        for _ in 0..CHUNKS * 5 / 2 {
+            let end = if next == 1 { room + 1 } else { next + CHUNK as u64 };
+            defer(&mut deferred, next..end, |seq, seat| seat == 0 || seq % 5 == 0);
+            next = end;
+            assert!(!deferred.has_room());
+            let oldest = next - room;
+            assert!(wanted(&deferred, deferred.masks(0)).into_iter().eq(oldest..next));
+            let fifth = (oldest..next).filter(|seq| seq % 5 == 0);
+            assert!(wanted(&deferred, deferred.masks(1)).into_iter().eq(fifth));
+            deferred.oldest_masks().fill(0);
+            let chunk = deferred.pop().expect("the oldest");
+            assert_eq!(chunk.events[0].0.event.seq, oldest);
+        }
+        let left = deferred.take(1);
+        assert_eq!(wanted(&deferred, left).len(), wanted(&deferred, deferred.masks(0)).len() / 5);
+        assert!(deferred.is_clear(1) && !deferred.is_clear(0));
+    }
+
+    #[test]
+    fn an_event_that_nobody_wants_is_given_back_and_after_all_are_gone_a_chunk_begins() {
+        let mut deferred = Deferred::default();
+        deferred.reach(1);
+        defer(&mut deferred, 1..101, |seq, seat| seat == 1 && seq > 30);
+        assert_eq!((deferred.chunks().len(), deferred.bytes() > 0), (2, true));
+        assert!(wanted(&deferred, deferred.masks(1)).into_iter().eq(31..101));
+        deferred.take(1);
+        assert_eq!((deferred.pop().is_some(), deferred.pop().is_some()), (true, true));
+        assert!(deferred.pop().is_none());
+        assert_eq!((deferred.chunks().len(), deferred.bytes()), (0, 0));
+        defer(&mut deferred, 101..165, |_, _| true);
+        assert_eq!((deferred.chunks().len(), deferred.masks(0)[0]), (1, u64::MAX));
+    }
+
+    #[test]
+    fn a_chunk_counts_by_priority_and_tells_the_first_and_the_last() {
+        let mut deferred = Deferred::default();
+        deferred.reach(1);
+        defer(&mut deferred, 1..65, |_, _| true);
+        let chunk = &deferred.chunks()[0];
+        let (low, normal) = (Priority::Low.index(), Priority::Normal.index());
+        assert_eq!((chunk.counts(u64::MAX)[low], chunk.counts(u64::MAX)[normal]), (21, 43));
+        assert_eq!((chunk.counts(0b111)[low], chunk.counts(0b111)[normal]), (1, 2));
+        assert_eq!(chunk.range(chunk.priorities[low]), Some((3, 63)));
+        assert_eq!((chunk.range(0b110), chunk.range(0)), (Some((2, 3)), None));
+    }
+}
