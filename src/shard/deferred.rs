@@ -12,9 +12,8 @@ use crate::queue::FrameId;
 
 /// Events of a chunk: a bit of a mask for each.
 pub(super) const CHUNK: usize = u64::BITS as usize;
-/// Chunks that there is room for. All but the oldest are more events than may wait for one
-/// connection by default, so that who wants them all loses the oldest whole.
-pub(super) const CHUNKS: usize = 16;
+/// Chunks that there is room for.
+pub(super) const CHUNKS: usize = 20;
 
 /// An event's frame in each encoding that was needed so far, with a reference, and its size.
 pub(super) type Stored = [Option<(FrameId, usize)>; Encoding::ALL.len()];
@@ -123,10 +122,12 @@ impl Deferred {
         masks
     }
 
-    /// Masks of the oldest chunk, by seat.
-    pub fn oldest_masks(&mut self) -> &mut Vec<u64> {
+    /// Forgets what a seat wants of so many chunks, the oldest ones.
+    pub fn forget_oldest(&mut self, seat: u32, chunks: usize) {
         let oldest = self.oldest();
-        &mut self.planes[oldest % CHUNKS]
+        for at in 0..chunks {
+            self.planes[oldest.wrapping_add(at) % CHUNKS][seat as usize] = 0;
+        }
     }
 
     /// Nothing is kept for a seat.
@@ -136,7 +137,7 @@ impl Deferred {
 
     /// Takes the oldest chunk, of which nobody wants anything any more.
     pub fn pop(&mut self) -> Option<Chunk> {
-        debug_assert!(self.oldest_masks().iter().all(|mask| *mask == 0));
+        debug_assert!(self.planes[self.oldest() % CHUNKS].iter().all(|mask| *mask == 0));
         let chunk = self.chunks.pop_front()?;
         self.bytes -= chunk.bytes;
         if self.chunks.is_empty() {
@@ -231,7 +232,7 @@ mod tests {
             assert!(wanted(&deferred, deferred.masks(0)).into_iter().eq(oldest..next));
             let fifth = (oldest..next).filter(|seq| seq % 5 == 0);
             assert!(wanted(&deferred, deferred.masks(1)).into_iter().eq(fifth));
-            deferred.oldest_masks().fill(0);
+            (0..2).for_each(|seat| deferred.forget_oldest(seat, 1));
             let chunk = deferred.pop().expect("the oldest");
             assert_eq!(chunk.events[0].0.event.seq, oldest);
         }

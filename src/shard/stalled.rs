@@ -18,16 +18,20 @@ use crate::shard::deliver::store_event;
 use crate::shard::handler::Handler;
 use crate::shard::turn::Shard;
 
-/// With each event the oldest chunk is settled for one part in so many of the clients. Fewer than
-/// it has events, so that a turn may bring several.
+/// With each event one part of the clients is settled, of so many for each chunk. Fewer than it has
+/// events, so that a turn may bring several.
 const PARTS: usize = 48;
 const _: () = assert!(PARTS <= CHUNK);
+/// A round is of so many chunks as come to one in so many of the newer ones: each of the clients is
+/// touched but once for all of their events.
+const ROUND_SHARE: usize = 4;
+const NEWER_MAX: usize = CHUNKS * ROUND_SHARE / (ROUND_SHARE + 1);
 /// Seats that stand together belong to one part: their masks share a cache line.
 const BLOCK: usize = 8;
 /// When no more events come, all is settled after so long.
 const QUIET: Duration = Duration::from_millis(100);
-/// Events settled in a turn then, for all clients together, more or less.
-const SWEEP_EVENTS: u32 = 4_096;
+/// Events settled and clients looked at in a turn then, together, more or less.
+const SWEEP_STEPS: u32 = 4_096;
 /// Tables for so many are kept when nobody is stalled any more.
 const KEPT_SEATS: usize = 1_024;
 
@@ -44,7 +48,9 @@ pub(super) struct Stalled {
     deferred: Deferred,
     /// Parts that the events so far are to settle and did not yet.
     due: usize,
-    /// Parts for which the oldest chunk is settled.
+    /// Chunks that are being settled, the oldest ones; none between two rounds.
+    round: usize,
+    /// Parts for which they are.
     settled: usize,
     /// When everything is due though no event comes.
     quiet_at: Instant,
@@ -99,7 +105,10 @@ impl Stalled {
     ) -> Option<Stored> {
         let given_back = self.deferred.keep(event, stored);
         if given_back.is_none() {
-            self.due += usize::from(self.is_oldest_due(limits));
+            if self.round == 0 {
+                self.round = self.next_round(limits);
+            }
+            self.due += usize::from(self.round > 0);
             self.quiet_at = now + QUIET;
             self.sweep = None;
         }
@@ -133,19 +142,35 @@ impl Stalled {
         is_stalled.then(|| self.seats[slot as usize])
     }
 
-    /// The newer chunks are as many as are kept, or what all hold is more than may wait for one
-    /// connection.
-    fn is_oldest_due(&self, limits: Limits) -> bool {
-        let chunks_max = (limits.messages_max.div_ceil(CHUNK) + 1).clamp(2, CHUNKS);
+    /// How many chunks are to be settled now: those beyond as many events as may wait for one
+    /// connection, so that who wants them all loses the oldest whole.
+    fn next_round(&self, limits: Limits) -> usize {
+        let newer = limits.messages_max.div_ceil(CHUNK).clamp(1, NEWER_MAX);
+        let round = (newer / ROUND_SHARE).max(1);
         let chunks = self.deferred.chunks().len();
-        chunks >= chunks_max || (chunks > 1 && self.deferred.bytes() > limits.bytes_max)
+        if chunks >= newer + round {
+            round
+        } else if self.deferred.bytes() > limits.bytes_max {
+            round.min(chunks - 1)
+        } else {
+            0
+        }
     }
 
-    /// Seats of the part whose turn it is, with who has them.
+    /// Parts of this round.
+    fn parts(&self) -> usize {
+        self.round * PARTS
+    }
+
+    /// Seats of the part whose turn it is.
     fn part(&self) -> impl Iterator<Item = u32> + use<> {
         let seats = self.slots.len();
-        let starts = (self.settled * BLOCK..seats).step_by(PARTS * BLOCK);
+        let starts = (self.settled * BLOCK..seats).step_by(self.parts() * BLOCK);
         starts.flat_map(move |start| start as u32..seats.min(start + BLOCK) as u32)
+    }
+
+    fn end_round(&mut self) {
+        (self.round, self.settled, self.due) = (0, 0, 0);
     }
 
     /// Gives the memory of very many back, where none is left.
@@ -160,6 +185,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Makes room for one more event.
     pub(super) fn make_room_for_stalled(&mut self, now: Instant) {
         while !self.stalled.deferred.has_room() {
+            debug_assert!(self.stalled.round > 0);
             self.settle_part(now);
         }
     }
@@ -200,13 +226,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Settles seats from this one on, a turn's worth.
     fn sweep(&mut self, mut seat: u32, now: Instant) {
-        let mut events = 0;
+        let mut steps = 0;
         while (seat as usize) < self.stalled.slots.len() {
-            if events >= SWEEP_EVENTS {
+            if steps >= SWEEP_STEPS {
                 self.stalled.sweep = Some(seat);
                 return;
             }
-            events += self.settle_seat(seat, now);
+            steps += 1 + self.settle_seat(seat, now);
             seat += 1;
         }
         self.end_deferred();
@@ -217,8 +243,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         while let Some(chunk) = self.stalled.deferred.pop() {
             self.release_chunk(chunk);
         }
-        self.stalled.due = 0;
-        self.stalled.settled = 0;
+        self.stalled.end_round();
         self.stalled.sweep = None;
         self.stalled.shrink_if_empty();
     }
@@ -232,22 +257,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let masks = self.stalled.deferred.take(seat);
         let events = masks.iter().map(|mask| mask.count_ones()).sum();
         if events > 0 {
-            let slot = self.stalled.slots[seat as usize];
-            let mut chunks = self.stalled.deferred.take_chunks();
-            self.settle_masks(slot, masks, &mut chunks, now);
-            self.stalled.deferred.put_back(chunks);
+            self.settle_masks(self.stalled.slots[seat as usize], masks, now);
         }
         events
     }
 
-    fn settle_masks(
-        &mut self,
-        slot: u32,
-        masks: Masks,
-        chunks: &mut VecDeque<Chunk>,
-        now: Instant,
-    ) {
-        let mut newer = Newer::of(&masks, chunks);
+    /// Settles what was taken away from a seat.
+    fn settle_masks(&mut self, slot: u32, masks: Masks, now: Instant) {
+        let mut chunks = self.stalled.deferred.take_chunks();
+        let mut newer = Newer::of(&masks, &chunks);
         for (chunk, mut wanted) in chunks.iter_mut().zip(masks) {
             newer.pass(chunk, wanted);
             while wanted != 0 {
@@ -259,38 +277,50 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 }
             }
         }
+        self.stalled.deferred.put_back(chunks);
     }
 
-    /// Settles the oldest chunk for the part whose turn it is; gives for how many connections that
+    /// Settles the oldest chunks for the part whose turn it is; gives for how many connections that
     /// was something.
     fn settle_part(&mut self, now: Instant) -> usize {
         let settled = self.stalled.part().filter(|&seat| self.settle_oldest(seat, now)).count();
         self.stalled.settled += 1;
         self.stalled.due = self.stalled.due.saturating_sub(1);
-        if self.stalled.settled == PARTS {
-            (self.stalled.settled, self.stalled.due) = (0, 0);
-            let oldest = self.stalled.deferred.pop();
-            oldest.into_iter().for_each(|chunk| self.release_chunk(chunk));
+        if self.stalled.settled == self.stalled.parts() {
+            for _ in 0..self.stalled.round {
+                let oldest = self.stalled.deferred.pop();
+                oldest.into_iter().for_each(|chunk| self.release_chunk(chunk));
+            }
+            self.stalled.end_round();
         }
         settled
     }
 
-    /// Settles the oldest chunk for a seat; false where that was nothing.
+    /// Settles the oldest chunks for a seat; false where that was nothing.
     fn settle_oldest(&mut self, seat: u32, now: Instant) -> bool {
-        let wanted = std::mem::take(&mut self.stalled.deferred.oldest_masks()[seat as usize]);
-        if wanted == 0 {
+        let round = self.stalled.round;
+        let mut masks = self.stalled.deferred.masks(seat);
+        let is_nothing = |masks: &Masks| masks[..round].iter().all(|mask| *mask == 0);
+        if is_nothing(&masks) {
             return false;
         }
         let slot = self.stalled.slots[seat as usize];
-        let newer_masks = self.stalled.deferred.masks(seat);
         let mut chunks = self.stalled.deferred.take_chunks();
-        let newer = Newer::of(&newer_masks, &chunks);
-        let left = self.push_stalled(slot, &mut chunks[0], wanted, newer);
+        let mut newer = Newer::of(&masks, &chunks);
+        for (chunk, wanted) in chunks.iter_mut().zip(&mut masks).take(round) {
+            newer.pass(chunk, *wanted);
+            *wanted = self.push_stalled(slot, chunk, *wanted, newer);
+            if *wanted != 0 {
+                break;
+            }
+        }
         self.stalled.deferred.put_back(chunks);
-        if left != 0 {
+        if is_nothing(&masks) {
+            self.stalled.deferred.forget_oldest(seat, round);
+        } else {
             // There is more to it than pushing: that is not for a part of what it wants.
-            self.stalled.deferred.oldest_masks()[seat as usize] = left;
-            self.settle_seat(seat, now);
+            self.stalled.deferred.take(seat);
+            self.settle_masks(slot, masks, now);
         }
         true
     }
@@ -298,6 +328,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Pushes events into the outbox of a connection that has one, as long as there is no more to
     /// it; gives what is left.
     fn push_stalled(&mut self, slot: u32, chunk: &mut Chunk, mut wanted: u64, newer: Newer) -> u64 {
+        if wanted == 0 {
+            return wanted;
+        }
         let Self { connections, arena, pools, shed, settings, handler, links, .. } = self;
         let Some((key, connection)) = connections.at_mut(slot) else { return wanted };
         if !is_plain(connection) {
@@ -411,8 +444,9 @@ mod tests {
     fn the_parts_together_are_all_seats_also_while_there_are_more_of_them() {
         let mut stalled = Stalled::default();
         (0..5_000).for_each(|slot| stalled.mark(slot));
+        stalled.round = 3;
         let mut seen = BTreeSet::new();
-        for part in 0..PARTS {
+        for part in 0..stalled.parts() {
             stalled.mark(5_000 + part as u32);
             stalled.settled = part;
             for seat in stalled.part().filter(|seat| *seat < 5_000) {
