@@ -4,6 +4,7 @@ use std::array;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::base::clock::Instant;
 use crate::base::dense;
 use crate::event::Priority;
 use crate::protocol::Encoding;
@@ -41,6 +42,8 @@ pub(super) struct Deferred {
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub events: Vec<(Arc<Encoded>, Stored)>,
+    /// When the first of them was delivered.
+    pub since: Instant,
     /// By [`Priority::index`], which of them have it.
     pub priorities: [u64; Priority::ALL.len()],
     bytes: usize,
@@ -87,13 +90,13 @@ impl Deferred {
 
     /// Keeps the event that was delivered, if anyone wants it; otherwise gives back what was
     /// stored.
-    pub fn keep(&mut self, event: &Arc<Encoded>, stored: Stored) -> Option<Stored> {
+    pub fn keep(&mut self, event: &Arc<Encoded>, stored: Stored, now: Instant) -> Option<Stored> {
         if !std::mem::take(&mut self.is_wanted) {
             return Some(stored);
         }
         if self.count.is_multiple_of(CHUNK) {
             let events = Vec::with_capacity(CHUNK);
-            self.chunks.push_back(Chunk { events, ..Chunk::default() });
+            self.chunks.push_back(Chunk { events, since: now, ..Chunk::default() });
         }
         let chunk = self.chunks.back_mut().expect("a chunk that is not full is there");
         chunk.priorities[event.event.priority.index()] |= 1 << (self.count % CHUNK);
@@ -203,7 +206,8 @@ mod tests {
             assert!(deferred.has_room());
             (0..2).filter(|seat| wants(seq, *seat)).for_each(|seat| deferred.want(seat));
             let is_wanted = (0..2).any(|seat| wants(seq, seat));
-            assert_eq!(deferred.keep(&event(seq), Stored::default()).is_none(), is_wanted);
+            let given_back = deferred.keep(&event(seq), Stored::default(), Instant::default());
+            assert_eq!(given_back.is_none(), is_wanted);
         }
     }
 

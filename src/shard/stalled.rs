@@ -28,6 +28,8 @@ const ROUND_SHARE: usize = 4;
 const NEWER_MAX: usize = CHUNKS * ROUND_SHARE / (ROUND_SHARE + 1);
 /// Seats that stand together belong to one part: their masks share a cache line.
 const BLOCK: usize = 8;
+/// What was lost is counted after so long at the latest, while events come.
+const LATE_MAX: Duration = Duration::from_secs(15);
 /// When no more events come, all is settled after so long.
 const QUIET: Duration = Duration::from_millis(100);
 /// Events settled and clients looked at in a turn then, together, more or less.
@@ -103,10 +105,10 @@ impl Stalled {
         limits: Limits,
         now: Instant,
     ) -> Option<Stored> {
-        let given_back = self.deferred.keep(event, stored);
+        let given_back = self.deferred.keep(event, stored, now);
         if given_back.is_none() {
             if self.round == 0 {
-                self.round = self.next_round(limits);
+                self.round = self.next_round(limits, now);
             }
             self.due += usize::from(self.round > 0);
             self.quiet_at = now + QUIET;
@@ -144,14 +146,15 @@ impl Stalled {
 
     /// How many chunks are to be settled now: those beyond as many events as may wait for one
     /// connection, so that who wants them all loses the oldest whole.
-    fn next_round(&self, limits: Limits) -> usize {
+    fn next_round(&self, limits: Limits, now: Instant) -> usize {
         let newer = limits.messages_max.div_ceil(CHUNK).clamp(1, NEWER_MAX);
         let round = (newer / ROUND_SHARE).max(1);
-        let chunks = self.deferred.chunks().len();
-        if chunks >= newer + round {
+        let chunks = self.deferred.chunks();
+        let is_late = chunks.front().is_some_and(|chunk| now.since(chunk.since) >= LATE_MAX);
+        if chunks.len() >= newer + round {
             round
-        } else if self.deferred.bytes() > limits.bytes_max {
-            round.min(chunks - 1)
+        } else if is_late || self.deferred.bytes() > limits.bytes_max {
+            round.min(chunks.len() - 1)
         } else {
             0
         }

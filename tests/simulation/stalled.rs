@@ -105,3 +105,29 @@ fn who_takes_nothing_gets_and_loses_what_it_would_if_every_event_were_queued_for
     });
     assert!(seeds < SEEDS || lost.into_inner() > 10_000, "what is shed is what this is about");
 }
+
+#[test]
+fn what_a_stalled_client_lost_is_counted_within_seconds_while_events_come() {
+    let mut plan = Plan::new(1);
+    plan.faults.socket_buffer_bytes = 4096;
+    plan.settings.outbox = Limits { messages_max: 1_000, bytes_max: 4 * 1024 * 1024 };
+    let timing = &mut plan.settings.timing;
+    (timing.heartbeat_interval, timing.idle) = (Duration::ZERO, Duration::ZERO);
+    timing.write = Duration::from_secs(3_600);
+    let mut world = plan.build();
+    let mut client = world.connect();
+    client.send_raw(request("/ws?encoding=json").as_bytes());
+    client.subscribe("all", json!({}));
+    world.settle(&mut [&mut client]);
+    client.read_bytes = 0;
+    let shed = |world: &World<StreamHandler>| world.stats.events_shed[Priority::Low.index()].get();
+    // Of 20 a second half a thousand wait, and the rest of these are fewer than are deferred.
+    for _ in 0..1_000 {
+        world.publish(events::of(Priority::Low, "api"));
+        world.pass(Duration::from_millis(50), &mut []);
+    }
+    let counted = shed(&world);
+    assert!(counted > 0, "none is counted after 50 s");
+    world.pass(Duration::from_secs(1), &mut []);
+    assert!(shed(&world) > counted, "that was not all: some were deferred still");
+}
