@@ -233,6 +233,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn handle_timeout(&mut self, key: Key, timeout: Timeout, now: Instant) {
         const REQUEST_TIMEOUT: u16 = 408;
+        // Not where the wheel came round before the time: it does for all that wait for long.
+        self.settle(key.slot, now);
         let stats = &self.links.stats;
         match timeout {
             Timeout::Ping => {

@@ -14,7 +14,7 @@ use crate::queue::FrameId;
 /// Events of a chunk: a bit of a mask for each.
 pub(super) const CHUNK: usize = u64::BITS as usize;
 /// Chunks that there is room for.
-pub(super) const CHUNKS: usize = 20;
+pub(super) const CHUNKS: usize = 24;
 
 /// An event's frame in each encoding that was needed so far, with a reference, and its size.
 pub(super) type Stored = [Option<(FrameId, usize)>; Encoding::ALL.len()];

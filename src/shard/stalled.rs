@@ -25,7 +25,9 @@ const _: () = assert!(PARTS <= CHUNK);
 /// A round is of so many chunks as come to one in so many of the newer ones: each of the clients is
 /// touched but once for all of their events.
 const ROUND_SHARE: usize = 4;
-const NEWER_MAX: usize = CHUNKS * ROUND_SHARE / (ROUND_SHARE + 1);
+/// Beside the newer chunks there is room for those of a round, and for as many while it goes on.
+const NEWER_MAX: usize = CHUNKS * ROUND_SHARE / (ROUND_SHARE + 2);
+const _: () = assert!(NEWER_MAX + 2 * (NEWER_MAX / ROUND_SHARE) <= CHUNKS);
 /// Seats that stand together belong to one part: their masks share a cache line.
 const BLOCK: usize = 8;
 /// What was lost is counted after so long at the latest, while events come.

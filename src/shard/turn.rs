@@ -244,7 +244,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.wheel.expire(now, &mut expired);
         for slot in expired.drain(..) {
             if let Some((key, _)) = self.connections.at(slot) {
-                self.settle(slot, now);
                 self.handle_deadlines(key, now);
             }
         }
