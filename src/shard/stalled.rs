@@ -178,9 +178,10 @@ impl Stalled {
         (self.round, self.settled, self.due) = (0, 0, 0);
     }
 
-    /// Gives the memory of very many back, where none is left.
+    /// Gives the memory of very many back, where none is left and nothing of theirs.
     fn shrink_if_empty(&mut self) {
-        if self.free.len() == self.slots.len() && self.slots.len() > KEPT_SEATS {
+        let is_large = self.slots.len() > KEPT_SEATS;
+        if is_large && self.free.len() == self.slots.len() && self.deferred.chunks().is_empty() {
             *self = Self::default();
         }
     }
@@ -199,6 +200,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// while. Of these connections nothing has become of the send meanwhile: the turn's completions
     /// came before, and the flush leaves them alone.
     pub(super) fn settle_due(&mut self, now: Instant) {
+        self.stalled.shrink_if_empty();
         if self.stalled.next().is_some_and(|at| at <= now) {
             self.stalled.sweep.get_or_insert(0);
         }
@@ -250,7 +252,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         self.stalled.end_round();
         self.stalled.sweep = None;
-        self.stalled.shrink_if_empty();
     }
 
     fn release_chunk(&mut self, chunk: Chunk) {
@@ -443,6 +444,18 @@ mod tests {
         assert!(!stalled.defer(200));
         stalled.mark(7);
         assert_eq!((stalled.seat(7), stalled.seat(200)), (Some(0), None));
+    }
+
+    #[test]
+    fn the_memory_of_very_many_is_given_back_when_none_is_left() {
+        let mut stalled = Stalled::default();
+        (0..2_000).for_each(|slot| stalled.mark(slot));
+        (1..2_000).for_each(|slot| stalled.clear(slot));
+        stalled.shrink_if_empty();
+        assert_eq!((stalled.slots.len(), stalled.seat(0)), (2_000, Some(0)), "one is left");
+        stalled.clear(0);
+        stalled.shrink_if_empty();
+        assert_eq!((stalled.slots.capacity(), stalled.seats.capacity()), (0, 0));
     }
 
     #[test]
