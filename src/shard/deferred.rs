@@ -29,7 +29,7 @@ pub(super) struct Deferred {
     chunks: VecDeque<Chunk>,
     /// Masks by seat; those of a chunk are in the plane of its number modulo [`CHUNKS`].
     planes: [Vec<u64>; CHUNKS],
-    /// Events so far, wrapping, counted as if every chunk had been filled: the next is bit
+    /// Events so far, counted as if every chunk had been filled: the next is bit
     /// `count % CHUNK` of the chunk with the number `count / CHUNK`.
     count: usize,
     /// Size of the events of all chunks.
@@ -103,7 +103,7 @@ impl Deferred {
         chunk.events.push((Arc::clone(event), stored));
         chunk.bytes += event.encoded_bytes();
         self.bytes += event.encoded_bytes();
-        self.count = self.count.wrapping_add(1);
+        self.count += 1;
         None
     }
 
@@ -111,7 +111,7 @@ impl Deferred {
     pub fn masks(&self, seat: u32) -> Masks {
         let oldest = self.oldest();
         array::from_fn(|at| match at < self.chunks.len() {
-            true => self.planes[oldest.wrapping_add(at) % CHUNKS][seat as usize],
+            true => self.planes[(oldest + at) % CHUNKS][seat as usize],
             false => 0,
         })
     }
@@ -120,7 +120,7 @@ impl Deferred {
     pub fn take(&mut self, seat: u32) -> Masks {
         let (masks, oldest) = (self.masks(seat), self.oldest());
         for at in (0..self.chunks.len()).filter(|at| masks[*at] != 0) {
-            self.planes[oldest.wrapping_add(at) % CHUNKS][seat as usize] = 0;
+            self.planes[(oldest + at) % CHUNKS][seat as usize] = 0;
         }
         masks
     }
@@ -129,7 +129,7 @@ impl Deferred {
     pub fn forget_oldest(&mut self, seat: u32, chunks: usize) {
         let oldest = self.oldest();
         for at in 0..chunks {
-            self.planes[oldest.wrapping_add(at) % CHUNKS][seat as usize] = 0;
+            self.planes[(oldest + at) % CHUNKS][seat as usize] = 0;
         }
     }
 
@@ -151,7 +151,7 @@ impl Deferred {
 
     /// Number of the oldest chunk; that of the next one where there is none.
     fn oldest(&self) -> usize {
-        self.count.div_ceil(CHUNK).wrapping_sub(self.chunks.len())
+        self.count.div_ceil(CHUNK) - self.chunks.len()
     }
 }
 

@@ -34,14 +34,16 @@ fn join_extended(world: &mut World<StreamHandler>) -> Client {
 }
 
 /// What a client was sent and told, by the name of the priority.
-#[derive(Debug, Default)]
-struct Account {
+#[derive(Debug, Default, PartialEq)]
+pub struct Account {
     delivered: BTreeMap<String, Vec<u64>>,
     dropped: BTreeMap<String, u64>,
+    /// From the first to the last that a notice told of.
+    told: Option<(u64, u64)>,
 }
 
 impl Account {
-    fn of(client: &Client) -> Self {
+    pub fn of(client: &Client) -> Self {
         let mut account = Self::default();
         for message in client.messages() {
             match message["type"].as_str() {
@@ -59,7 +61,11 @@ impl Account {
 
     fn add_notice(&mut self, notice: &Value) {
         assert_eq!(notice["reason"], "slow_consumer");
-        assert!(notice["from_seq"].as_u64() <= notice["to_seq"].as_u64(), "{notice}");
+        let seq = |name: &str| notice[name].as_u64().expect("a number");
+        let (from, to) = (seq("from_seq"), seq("to_seq"));
+        assert!(from <= to, "{notice}");
+        let (first, last) = self.told.unwrap_or((from, to));
+        self.told = Some((first.min(from), last.max(to)));
         for (priority, count) in notice["counts"].as_object().expect("counts") {
             *self.dropped.entry(priority.clone()).or_default() += count.as_u64().expect("a count");
         }
@@ -67,6 +73,10 @@ impl Account {
 
     fn delivered(&self, priority: Priority) -> &[u64] {
         self.delivered.get(priority.as_str()).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn all_dropped(&self) -> u64 {
+        self.dropped.values().sum()
     }
 
     fn dropped(&self, priority: Priority) -> u64 {

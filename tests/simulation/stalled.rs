@@ -1,7 +1,6 @@
 //! Clients that take nothing: of what they want only bits are kept at first, and in the end they
 //! have got and lost just what one did for whom every event was queued as it came.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, request};
 use crate::events;
 use crate::random::{Random, for_seeds};
+use crate::shedding::Account;
 use crate::world::{Plan, World};
 
 /// What differs between clients.
@@ -26,45 +26,26 @@ fn filters() -> [Value; 4] {
     ]
 }
 
+/// A client that hears of losses, and takes nothing once it is subscribed.
+fn join(world: &mut World<StreamHandler>, filters: Value, options: &Value) -> Client {
+    let mut client = world.connect();
+    client.send_raw(request("/ws?encoding=json").as_bytes());
+    client.subscribe_with("all", filters, options);
+    world.settle(&mut [&mut client]);
+    assert_eq!(client.count("subscribed"), 1);
+    client.read_bytes = 0;
+    client
+}
+
 /// Two of each filter: for one that conflates no event is deferred.
-fn join(world: &mut World<StreamHandler>) -> Vec<Client> {
+fn join_pairs(world: &mut World<StreamHandler>) -> Vec<Client> {
     let mut clients = Vec::new();
     for filters in filters() {
         for options in [json!({}), json!({"conflate": true})] {
-            let mut client = world.connect();
-            client.send_raw(request("/ws?encoding=json").as_bytes());
-            client.subscribe_with("all", filters.clone(), &options);
-            world.settle(&mut [&mut client]);
-            assert_eq!(client.count("subscribed"), 1);
-            client.read_bytes = 0;
-            clients.push(client);
+            clients.push(join(world, filters.clone(), &options));
         }
     }
     clients
-}
-
-/// What came, and what was told as lost.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    seqs: Vec<u64>,
-    lost: BTreeMap<String, u64>,
-    range: Option<(u64, u64)>,
-}
-
-impl Outcome {
-    fn of(client: &Client) -> Self {
-        let mut outcome = Self { seqs: client.seqs(), ..Self::default() };
-        for notice in client.messages().filter(|message| message["type"] == "dropped") {
-            assert_eq!(notice["reason"], "slow_consumer");
-            for (priority, count) in notice["counts"].as_object().expect("counts") {
-                *outcome.lost.entry(priority.clone()).or_default() += count.as_u64().expect("one");
-            }
-            let seq = |name: &str| notice[name].as_u64().expect("a number");
-            let (from, to) = outcome.range.unwrap_or((u64::MAX, 0));
-            outcome.range = Some((from.min(seq("from_seq")), to.max(seq("to_seq"))));
-        }
-        outcome
-    }
 }
 
 const SEEDS: u64 = 12;
@@ -82,7 +63,7 @@ fn who_takes_nothing_gets_and_loses_what_it_would_if_every_event_were_queued_for
         };
         plan.shed_below = random.pick(&[Priority::Critical, Priority::High]);
         let mut world = plan.build();
-        let mut clients = join(&mut world);
+        let mut clients = join_pairs(&mut world);
         for _ in 0..random.pick(&[150, 1_000, 1_500, 2_500]) {
             let priority = match random.below(400) {
                 0 => Priority::Critical,
@@ -96,9 +77,9 @@ fn who_takes_nothing_gets_and_loses_what_it_would_if_every_event_were_queued_for
         clients.iter_mut().for_each(|client| client.read_bytes = usize::MAX);
         world.pass(Duration::from_secs(5), &mut clients.iter_mut().collect::<Vec<_>>());
         for (pair, filters) in clients.chunks(2).zip(filters()) {
-            let (deferred, queued) = (Outcome::of(&pair[0]), Outcome::of(&pair[1]));
+            let (deferred, queued) = (Account::of(&pair[0]), Account::of(&pair[1]));
             assert_eq!(deferred, queued, "seed {seed}: {filters}");
-            lost.fetch_add(queued.lost.values().sum(), Relaxed);
+            lost.fetch_add(queued.all_dropped(), Relaxed);
         }
         clients.iter_mut().for_each(|client| client.close(1000));
         world.end(Duration::from_secs(10), &mut clients.iter_mut().collect::<Vec<_>>());
@@ -115,11 +96,7 @@ fn what_a_stalled_client_lost_is_counted_within_seconds_while_events_come() {
     (timing.heartbeat_interval, timing.idle) = (Duration::ZERO, Duration::ZERO);
     timing.write = Duration::from_secs(3_600);
     let mut world = plan.build();
-    let mut client = world.connect();
-    client.send_raw(request("/ws?encoding=json").as_bytes());
-    client.subscribe("all", json!({}));
-    world.settle(&mut [&mut client]);
-    client.read_bytes = 0;
+    let _client = join(&mut world, json!({}), &json!({}));
     let shed = |world: &World<StreamHandler>| world.stats.events_shed[Priority::Low.index()].get();
     // Of 20 a second half a thousand wait, and the rest of these are fewer than are deferred.
     for _ in 0..1_000 {
