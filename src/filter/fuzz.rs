@@ -1,10 +1,14 @@
 //! What must hold for any filters, events and order of operations. The fuzz
 //! target and the unit tests call this.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::model::{Sample, is_wanted};
-use super::{Filter, FilterSpec, Index, LabelMatcher, StringMatcher, SubscriptionKey, TextMatcher};
+use super::{
+    Filter, FilterSpec, Index, LabelMatcher, Parked, StringMatcher, SubscriptionKey, TextMatcher,
+};
 use crate::base::limits::FILTER_DEPTH_MAX;
 use crate::event::{EventType, IncidentState, Priority, Severity};
 
@@ -32,16 +36,25 @@ pub fn fuzz_filter(data: &[u8]) {
                 if model.is_empty() || choices.below(4) > 0 {
                     let connection = u32::from(choices.below(CONNECTIONS));
                     let key = index.subscribe(connection, filter.clone());
-                    model.push(Subscription { key, connection, spec, filter });
+                    model.push(Subscription { key, connection, spec, filter, is_parked: false });
                 } else {
                     let at = usize::from(choices.byte()) % model.len();
                     index.replace(model[at].key, filter.clone());
-                    model[at] = Subscription { spec, filter, ..model[at] };
+                    model[at] = Subscription { spec, filter, is_parked: false, ..model[at] };
                 }
             }
             4 if !model.is_empty() => {
                 let at = usize::from(choices.byte()) % model.len();
                 index.unsubscribe(model.swap_remove(at).key);
+            }
+            5 if !model.is_empty() => {
+                let at = usize::from(choices.byte()) % model.len();
+                let Subscription { key, is_parked, .. } = &mut model[at];
+                *is_parked = choices.below(2) == 0;
+                match is_parked {
+                    true => drop(index.park(*key)),
+                    false => index.unpark(*key),
+                }
             }
             _ => compare(&mut index, &model, &choices.event()),
         }
@@ -55,6 +68,7 @@ struct Subscription {
     connection: u32,
     spec: FilterSpec,
     filter: Filter,
+    is_parked: bool,
 }
 
 fn check_normal_form(spec: &FilterSpec) {
@@ -67,14 +81,22 @@ fn compare(index: &mut Index, model: &[Subscription], event: &Sample) {
     let mut found = Vec::new();
     index.matching(&event.attributes(), &mut found);
     assert!(index.evaluated() - before <= index.groups() as u64, "each group at most once");
-    let mut expected = Vec::new();
-    for Subscription { connection, spec, filter, .. } in model {
+    let (mut expected, mut parked) = (Vec::new(), BTreeMap::<u32, u32>::new());
+    let mut told = BTreeMap::new();
+    for Parked { group, subscriptions } in index.parked() {
+        assert_eq!(told.insert(*group, *subscriptions), None, "each group once");
+    }
+    for Subscription { key, connection, spec, filter, is_parked } in model {
         let wanted = is_wanted(spec, event);
         assert_eq!(filter.matches(&event.attributes()), wanted, "{spec:?} {event:?}");
-        if wanted {
-            expected.push(*connection);
+        match is_parked {
+            // It is parked already: that tells its group.
+            true if wanted => *parked.entry(index.park(*key)).or_default() += 1,
+            false if wanted => expected.push(*connection),
+            _ => {}
         }
     }
+    assert_eq!(told, parked, "{event:?}");
     found.sort_unstable();
     expected.sort_unstable();
     expected.dedup();

@@ -29,7 +29,10 @@ pub(super) struct Groups {
 #[derive(Debug)]
 struct Group {
     filter: Arc<Filter>,
+    /// Those that are parked come last.
     members: Vec<Member>,
+    /// How many are not.
+    awake: u32,
     /// Its entries in the table.
     places: Box<[Place]>,
     /// The last event that this group was compared with.
@@ -57,7 +60,8 @@ impl Groups {
         self.evaluated
     }
 
-    /// Puts a member into the filter's group; gives the group and the place in it.
+    /// Puts a member into the filter's group, as if it were parked; gives the group and the place
+    /// in it.
     pub fn join(&mut self, filter: Filter, member: Member) -> (u32, u32) {
         let number = match self.interned.get(&filter) {
             Some(&number) => number,
@@ -68,9 +72,30 @@ impl Groups {
         (number, number_of(members.len() - 1))
     }
 
-    /// Takes out the member at `position`, which must be `subscription`; gives
+    /// Parks the member at `position`; gives who has which place now.
+    pub fn park(&mut self, number: u32, position: u32) -> [(Member, u32); 2] {
+        let group = &mut self.groups[number as usize];
+        if position < group.awake {
+            group.awake -= 1;
+            return group.swap(position, group.awake);
+        }
+        group.swap(position, position)
+    }
+
+    /// The member at `position` is parked no more; gives who has which place now.
+    pub fn unpark(&mut self, number: u32, position: u32) -> [(Member, u32); 2] {
+        let group = &mut self.groups[number as usize];
+        if position >= group.awake {
+            group.awake += 1;
+            return group.swap(position, group.awake - 1);
+        }
+        group.swap(position, position)
+    }
+
+    /// Takes out the member at `position`, which is parked and must be `subscription`; gives
     /// the one that is there now.
     pub fn leave(&mut self, number: u32, position: u32, subscription: u32) -> Option<Member> {
+        assert!(position >= self.groups[number as usize].awake);
         let members = &mut self.groups[number as usize].members;
         let removed = members.swap_remove(position as usize);
         assert_eq!(removed.subscription, subscription);
@@ -83,9 +108,13 @@ impl Groups {
         moved
     }
 
-    /// Calls `wanted` with the members of each group whose filter matches. A
-    /// group is compared with the event at most once.
-    pub fn matching(&mut self, event: &Attributes<'_>, mut wanted: impl FnMut(&[Member])) {
+    /// Calls `wanted` for each group whose filter matches with its number, the members that are not
+    /// parked, and how many are. A group is compared with the event at most once.
+    pub fn matching(
+        &mut self,
+        event: &Attributes<'_>,
+        mut wanted: impl FnMut(u32, &[Member], u32),
+    ) {
         self.round += 1;
         let Self { groups, table, round, evaluated, .. } = self;
         table.probe(event, |number| {
@@ -94,7 +123,8 @@ impl Groups {
                 group.round = *round;
                 *evaluated += 1;
                 if group.filter.matches(event) {
-                    wanted(&group.members);
+                    let (awake, parked) = group.members.split_at(group.awake as usize);
+                    wanted(number, awake, parked.len() as u32);
                 }
             }
         });
@@ -158,7 +188,7 @@ impl Groups {
                 let entry = Entry { group: number, number: number_of(at) };
                 assert_eq!(self.table.at(place), Some(entry));
             }
-            assert!(!group.places.is_empty());
+            assert!(!group.places.is_empty() && group.awake as usize <= group.members.len());
             entries += group.places.len();
             for (position, &it) in group.members.iter().enumerate() {
                 member(it, number, number_of(position));
@@ -171,7 +201,12 @@ impl Groups {
 impl Group {
     fn vacant(filter: &Arc<Filter>) -> Self {
         let filter = Arc::clone(filter);
-        Self { filter, members: Vec::new(), places: Box::default(), round: 0 }
+        Self { filter, members: Vec::new(), awake: 0, places: Box::default(), round: 0 }
+    }
+
+    fn swap(&mut self, a: u32, b: u32) -> [(Member, u32); 2] {
+        self.members.swap(a as usize, b as usize);
+        [a, b].map(|position| (self.members[position as usize], position))
     }
 }
 

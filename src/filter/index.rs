@@ -24,6 +24,17 @@ pub struct Index {
     subscribed_connections: usize,
     /// Number of the event, written to each connection that wants it; never zero.
     round: u32,
+    /// Of the last event.
+    parked: Vec<Parked>,
+}
+
+/// Subscriptions of one filter that were put aside by [`Index::park`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Names the filter, while one of its subscriptions is parked.
+    pub group: u32,
+    /// How many are.
+    pub subscriptions: u32,
 }
 
 /// Where a subscription is: the way back from its key, for removal in constant time.
@@ -92,19 +103,42 @@ impl Index {
     /// # Panics
     /// When `key` is not subscribed, which is a bug of the caller.
     pub fn filter(&self, key: SubscriptionKey) -> &Arc<Filter> {
-        let Some(subscription) = self.subscriptions.get(key.0 as usize).copied().flatten() else {
-            panic!("subscription {} is not in the index", key.0)
-        };
-        self.groups.filter(subscription.group)
+        self.groups.filter(self.subscription(key).group)
+    }
+
+    /// Puts a subscription aside, for which [`Index::parked`] answers then, together with all of the
+    /// same filter: very many cost no more than one. Gives [`Parked::group`].
+    ///
+    /// # Panics
+    /// When `key` is not subscribed, which is a bug of the caller.
+    pub fn park(&mut self, key: SubscriptionKey) -> u32 {
+        let Subscription { group, position, .. } = self.subscription(key);
+        let places = self.groups.park(group, position);
+        self.note_places(places);
+        group
+    }
+
+    /// Takes a subscription back that was put aside; one that was not is as it was.
+    ///
+    /// # Panics
+    /// When `key` is not subscribed, which is a bug of the caller.
+    pub fn unpark(&mut self, key: SubscriptionKey) {
+        let Subscription { group, position, .. } = self.subscription(key);
+        let places = self.groups.unpark(group, position);
+        self.note_places(places);
     }
 
     /// Appends each connection that wants the event, once, however many of its
-    /// subscriptions match.
+    /// subscriptions match; without those that are parked.
     pub fn matching(&mut self, event: &Attributes<'_>, out: &mut Vec<u32>) {
         self.begin_round();
-        let Self { groups, connections, round, .. } = self;
-        groups.matching(event, |members| {
-            for member in members {
+        let Self { groups, connections, round, parked, .. } = self;
+        parked.clear();
+        groups.matching(event, |group, awake, subscriptions| {
+            if subscriptions > 0 {
+                parked.push(Parked { group, subscriptions });
+            }
+            for member in awake {
                 let state = &mut connections[member.connection as usize];
                 if state.round != *round {
                     state.round = *round;
@@ -112,6 +146,11 @@ impl Index {
                 }
             }
         });
+    }
+
+    /// What is parked of those that want the last event.
+    pub fn parked(&self) -> &[Parked] {
+        &self.parked
     }
 
     /// Subscriptions.
@@ -152,19 +191,33 @@ impl Index {
         let slot = &mut self.subscriptions[number as usize];
         assert!(slot.is_none());
         *slot = Some(Subscription { connection, group, position });
+        self.unpark(SubscriptionKey(number));
     }
 
     fn leave(&mut self, number: u32) -> Subscription {
-        let slot = self.subscriptions.get_mut(number as usize).and_then(Option::take);
-        let Some(subscription) = slot else { panic!("subscription {number} is not in the index") };
+        self.park(SubscriptionKey(number));
+        let subscription = self.subscription(SubscriptionKey(number));
         let Subscription { group, position, .. } = subscription;
-        if let Some(moved) = self.groups.leave(group, position, number) {
-            match &mut self.subscriptions[moved.subscription as usize] {
-                Some(moved) => moved.position = position,
+        self.subscriptions[number as usize] = None;
+        let moved = self.groups.leave(group, position, number);
+        self.note_places(moved.map(|member| (member, position)));
+        subscription
+    }
+
+    fn subscription(&self, key: SubscriptionKey) -> Subscription {
+        match self.subscriptions.get(key.0 as usize) {
+            Some(Some(subscription)) => *subscription,
+            _ => panic!("subscription {} is not in the index", key.0),
+        }
+    }
+
+    fn note_places(&mut self, places: impl IntoIterator<Item = (Member, u32)>) {
+        for (member, position) in places {
+            match &mut self.subscriptions[member.subscription as usize] {
+                Some(subscription) => subscription.position = position,
                 None => unreachable!("a member of a group is subscribed"),
             }
         }
-        subscription
     }
 
     /// Constant-time relations in every build, whole-structure ones while small in debug.

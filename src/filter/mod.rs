@@ -22,5 +22,5 @@ mod tests;
 mod written;
 
 pub use compile::{Filter, FilterError};
-pub use index::{Index, SubscriptionKey};
+pub use index::{Index, Parked, SubscriptionKey};
 pub use spec::{FilterSpec, LabelMatcher, StringMatcher, TextMatcher};

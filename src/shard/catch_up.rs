@@ -71,8 +71,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(super) fn mark_behind(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_behind = true;
-        self.stalled.clear(key.slot);
         let is_listed = connection.is_in_behind;
+        self.clear_stalled(key.slot);
         if is_listed || (self.places.is_waiting(key) && !self.reads_overflow(key)) {
             return;
         }

@@ -14,7 +14,7 @@ use crate::queue::FrameId;
 /// Events of a chunk: a bit of a mask for each.
 pub(super) const CHUNK: usize = u64::BITS as usize;
 /// Chunks that there is room for.
-pub(super) const CHUNKS: usize = 24;
+pub(super) const CHUNKS: usize = 26;
 
 /// An event's frame in each encoding that was needed so far, with a reference, and its size.
 pub(super) type Stored = [Option<(FrameId, usize)>; Encoding::ALL.len()];
@@ -27,7 +27,7 @@ pub(super) type Masks = [u64; CHUNKS];
 pub(super) struct Deferred {
     /// The oldest first; all but the last are full.
     chunks: VecDeque<Chunk>,
-    /// Masks by seat; those of a chunk are in the plane of its number modulo [`CHUNKS`].
+    /// Masks by row; those of a chunk are in the plane of its number modulo [`CHUNKS`].
     planes: [Vec<u64>; CHUNKS],
     /// Events so far, counted as if every chunk had been filled: the next is bit
     /// `count % CHUNK` of the chunk with the number `count / CHUNK`.
@@ -69,11 +69,26 @@ impl Deferred {
         self.bytes
     }
 
-    /// Makes room for a seat.
-    pub fn reach(&mut self, seat: u32) {
+    /// Makes room for a row.
+    pub fn reach(&mut self, row: u32) {
         for plane in &mut self.planes {
-            dense::reach(plane, seat as usize, || 0);
+            dense::reach(plane, row as usize, || 0);
         }
+    }
+
+    /// Behind the last event that is kept.
+    pub fn end(&self) -> usize {
+        self.count
+    }
+
+    /// Behind the event that is being delivered, if that is wanted by some so far.
+    pub fn end_with_wanted(&self) -> usize {
+        self.count + usize::from(self.is_wanted)
+    }
+
+    /// Behind so many chunks, the oldest ones.
+    pub fn end_of_oldest(&self, chunks: usize) -> usize {
+        (self.oldest() + chunks) * CHUNK
     }
 
     /// One more event finds room.
@@ -81,10 +96,10 @@ impl Deferred {
         self.chunks.len() < CHUNKS || !self.count.is_multiple_of(CHUNK)
     }
 
-    /// Notes that a seat wants the event that is being delivered, for which there is room.
-    pub fn want(&mut self, seat: u32) {
+    /// Notes that a row wants the event that is being delivered, for which there is room.
+    pub fn want(&mut self, row: u32) {
         let plane = &mut self.planes[self.count / CHUNK % CHUNKS];
-        plane[seat as usize] |= 1 << (self.count % CHUNK);
+        plane[row as usize] |= 1 << (self.count % CHUNK);
         self.is_wanted = true;
     }
 
@@ -107,41 +122,23 @@ impl Deferred {
         None
     }
 
-    /// What a seat wants.
-    pub fn masks(&self, seat: u32) -> Masks {
+    /// What a row wants of the events from one on; of those before it is settled.
+    pub fn masks(&self, row: u32, from: usize) -> Masks {
         let oldest = self.oldest();
-        array::from_fn(|at| match at < self.chunks.len() {
-            true => self.planes[(oldest + at) % CHUNKS][seat as usize],
-            false => 0,
+        array::from_fn(|at| {
+            let settled = from.saturating_sub((oldest + at) * CHUNK);
+            match at < self.chunks.len() && settled < CHUNK {
+                true => self.planes[(oldest + at) % CHUNKS][row as usize] & u64::MAX << settled,
+                false => 0,
+            }
         })
-    }
-
-    /// Takes what a seat wants, away from it.
-    pub fn take(&mut self, seat: u32) -> Masks {
-        let (masks, oldest) = (self.masks(seat), self.oldest());
-        for at in (0..self.chunks.len()).filter(|at| masks[*at] != 0) {
-            self.planes[(oldest + at) % CHUNKS][seat as usize] = 0;
-        }
-        masks
-    }
-
-    /// Forgets what a seat wants of so many chunks, the oldest ones.
-    pub fn forget_oldest(&mut self, seat: u32, chunks: usize) {
-        let oldest = self.oldest();
-        for at in 0..chunks {
-            self.planes[(oldest + at) % CHUNKS][seat as usize] = 0;
-        }
-    }
-
-    /// Nothing is kept for a seat.
-    pub fn is_clear(&self, seat: u32) -> bool {
-        self.planes.iter().all(|plane| plane[seat as usize] == 0)
     }
 
     /// Takes the oldest chunk, of which nobody wants anything any more.
     pub fn pop(&mut self) -> Option<Chunk> {
-        debug_assert!(self.planes[self.oldest() % CHUNKS].iter().all(|mask| *mask == 0));
+        let plane = self.oldest() % CHUNKS;
         let chunk = self.chunks.pop_front()?;
+        self.planes[plane].fill(0);
         self.bytes -= chunk.bytes;
         if self.chunks.is_empty() {
             self.count = self.count.next_multiple_of(CHUNK);
@@ -196,7 +193,7 @@ mod tests {
         event
     }
 
-    /// Defers events with these sequence numbers for the seats that `wants` names.
+    /// Defers events with these sequence numbers for the rows that `wants` names.
     fn defer(
         deferred: &mut Deferred,
         seqs: std::ops::Range<u64>,
@@ -204,8 +201,10 @@ mod tests {
     ) {
         for seq in seqs {
             assert!(deferred.has_room());
-            (0..2).filter(|seat| wants(seq, *seat)).for_each(|seat| deferred.want(seat));
-            let is_wanted = (0..2).any(|seat| wants(seq, seat));
+            (0..2).filter(|row| wants(seq, *row)).for_each(|row| deferred.want(row));
+            let is_wanted = (0..2).any(|row| wants(seq, row));
+            let end = deferred.end() + usize::from(is_wanted);
+            assert_eq!(deferred.end_with_wanted(), end);
             let given_back = deferred.keep(&event(seq), Stored::default(), Instant::default());
             assert_eq!(given_back.is_none(), is_wanted);
         }
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_seat_wants_is_kept_in_order_until_it_is_taken_round_the_planes() {
+    fn what_a_row_wants_is_kept_in_order_until_its_chunk_is_taken_round_the_planes() {
         let mut deferred = Deferred::default();
         deferred.reach(1);
         let room = (CHUNK * CHUNKS) as u64;
@@ -229,35 +228,35 @@ mod tests {
         // In the end the planes have been used two and a half times.
         for _ in 0..CHUNKS * 5 / 2 {
             let end = if next == 1 { room + 1 } else { next + CHUNK as u64 };
-            defer(&mut deferred, next..end, |seq, seat| seat == 0 || seq % 5 == 0);
+            defer(&mut deferred, next..end, |seq, row| row == 0 || seq % 5 == 0);
             next = end;
             assert!(!deferred.has_room());
             let oldest = next - room;
-            assert!(wanted(&deferred, deferred.masks(0)).into_iter().eq(oldest..next));
+            assert!(wanted(&deferred, deferred.masks(0, 0)).into_iter().eq(oldest..next));
+            // Ten chunks and seven events are settled for it.
+            let from = deferred.end_of_oldest(10) + 7;
+            let newer = oldest + (10 * CHUNK) as u64 + 7..next;
+            assert!(wanted(&deferred, deferred.masks(0, from)).into_iter().eq(newer));
+            assert_eq!(deferred.masks(0, deferred.end()), [0; CHUNKS]);
             let fifth = (oldest..next).filter(|seq| seq % 5 == 0);
-            assert!(wanted(&deferred, deferred.masks(1)).into_iter().eq(fifth));
-            (0..2).for_each(|seat| deferred.forget_oldest(seat, 1));
+            assert!(wanted(&deferred, deferred.masks(1, 0)).into_iter().eq(fifth));
             let chunk = deferred.pop().expect("the oldest");
             assert_eq!(chunk.events[0].0.event.seq, oldest);
         }
-        let left = deferred.take(1);
-        assert_eq!(wanted(&deferred, left).len(), wanted(&deferred, deferred.masks(0)).len() / 5);
-        assert!(deferred.is_clear(1) && !deferred.is_clear(0));
     }
 
     #[test]
     fn an_event_that_nobody_wants_is_given_back_and_after_all_are_gone_a_chunk_begins() {
         let mut deferred = Deferred::default();
         deferred.reach(1);
-        defer(&mut deferred, 1..101, |seq, seat| seat == 1 && seq > 30);
+        defer(&mut deferred, 1..101, |seq, row| row == 1 && seq > 30);
         assert_eq!((deferred.chunks().len(), deferred.bytes() > 0), (2, true));
-        assert!(wanted(&deferred, deferred.masks(1)).into_iter().eq(31..101));
-        deferred.take(1);
+        assert!(wanted(&deferred, deferred.masks(1, 0)).into_iter().eq(31..101));
         assert_eq!((deferred.pop().is_some(), deferred.pop().is_some()), (true, true));
         assert!(deferred.pop().is_none());
         assert_eq!((deferred.chunks().len(), deferred.bytes()), (0, 0));
         defer(&mut deferred, 101..165, |_, _| true);
-        assert_eq!((deferred.chunks().len(), deferred.masks(0)[0]), (1, u64::MAX));
+        assert_eq!((deferred.chunks().len(), deferred.masks(0, 0)[0]), (1, u64::MAX));
     }
 
     #[test]

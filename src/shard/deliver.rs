@@ -90,18 +90,23 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         is_all
     }
 
-    /// Queues an event at every connection that wants it; gives their number.
+    /// Queues an event at every connection that wants it; gives their number, without those for whom
+    /// it is kept together.
     fn deliver(&mut self, event: &Arc<Encoded>, now: Instant) -> usize {
         self.newest_seq = self.newest_seq.max(event.event.seq);
         self.make_room_for_stalled(now);
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
-        self.handler.matching(event, &mut matched);
-        let filtered = self.handler.interested().saturating_sub(matched.len());
-        self.links.stats.events_filtered.add(filtered as u64);
-        let count = matched.len();
-        // Asked of very many that never read: what it takes must be dense.
         let Self { handler, stalled, .. } = self;
+        handler.matching(event, &mut matched);
+        let count = matched.len();
+        let mut wanted = count;
+        for parked in handler.parked() {
+            wanted += parked.subscriptions as usize;
+            stalled.defer_group(parked.group);
+        }
+        let filtered = handler.interested().saturating_sub(wanted);
+        self.links.stats.events_filtered.add(filtered as u64);
         let priority = event.event.priority;
         matched.retain(|&slot| !handler.is_overflowing(slot, priority) && !stalled.defer(slot));
         let mut stored = Stored::default();
@@ -148,7 +153,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         let is_stalled = connection.is_sending && self.turn.wrapping_sub(connection.send_turn) > 1;
         if is_stalled && !connection.is_behind && !connection.has_options {
-            self.stalled.mark(slot);
+            self.stalled.mark(slot, || self.handler.park(slot));
         }
         let (connection, is_batched) = if connection.has_options {
             let Some(prepared) = self.prepare(key, event, bytes, now) else { return };

@@ -148,7 +148,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return;
         };
         connection.is_sending = false;
-        self.stalled.clear(key.slot);
         match outcome {
             Outcome::Sent { buf, count } => {
                 // What a socket has room for is taken before the wait of the next turn is over.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::base::clock::Instant;
 use crate::base::slab::Key;
 use crate::event::{Priorities, Priority};
+use crate::filter::Parked;
 use crate::protocol::encoded::Encoded;
 use crate::protocol::{CloseCode, Encoding};
 use crate::queue::Loss;
@@ -102,8 +103,24 @@ pub trait Handler {
         None
     }
 
-    /// Appends the slots of the connections that want the event, each once.
+    /// Appends the slots of the connections that want the event, each once; without those that
+    /// are parked.
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>);
+
+    /// Puts an open connection aside, for which [`Handler::parked`] answers until it is taken back
+    /// by [`Handler::unpark`] or closed. Gives [`Parked::group`], the same for all that want the
+    /// same events; none where it stays among the others.
+    fn park(&mut self, _slot: u32) -> Option<u32> {
+        None
+    }
+
+    /// A connection that was parked is among the others again.
+    fn unpark(&mut self, _slot: u32) {}
+
+    /// Who is parked and wants the last event.
+    fn parked(&self) -> &[Parked] {
+        &[]
+    }
 
     /// What an open connection speaks: it gets the events' frames of that encoding.
     fn encoding(&self, slot: u32) -> Encoding;

@@ -38,6 +38,7 @@ mod proxies;
 mod receive;
 mod replays;
 mod requests;
+mod rows;
 mod sessions;
 mod settings;
 mod stalled;

@@ -1,6 +1,7 @@
-//! Clients that take nothing. Of an event only a bit is kept for each of them at first; what it
-//! means for their backlogs is settled later, for many events at once and for a part of the clients
-//! at a time, so that ten thousand that do not read cost those that do no time.
+//! Clients that take nothing. Of an event only a bit is kept at first, for all together that want
+//! the same events; what it means for their backlogs is settled later, for many events at once and
+//! for a part of the clients at a time, so that ten thousand that do not read cost those that do no
+//! time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::shard::connection::{Connection, Ending};
 use crate::shard::deferred::{CHUNK, CHUNKS, Chunk, Deferred, Masks, Stored};
 use crate::shard::deliver::store_event;
 use crate::shard::handler::Handler;
+use crate::shard::rows::Rows;
 use crate::shard::turn::Shard;
 
 /// With each event one part of the clients is settled, of so many for each chunk. Fewer than it has
@@ -25,10 +27,11 @@ const _: () = assert!(PARTS <= CHUNK);
 /// A round is of so many chunks as come to one in so many of the newer ones: each of the clients is
 /// touched but once for all of their events.
 const ROUND_SHARE: usize = 4;
-/// Beside the newer chunks there is room for those of a round, and for as many while it goes on.
-const NEWER_MAX: usize = CHUNKS * ROUND_SHARE / (ROUND_SHARE + 2);
-const _: () = assert!(NEWER_MAX + 2 * (NEWER_MAX / ROUND_SHARE) <= CHUNKS);
-/// Seats that stand together belong to one part: their masks share a cache line.
+/// Beside the newer chunks there is room for one that is being filled, for those of a round, and for
+/// as many while it goes on.
+const NEWER_MAX: usize = (CHUNKS - 1) * ROUND_SHARE / (ROUND_SHARE + 2);
+const _: () = assert!(NEWER_MAX + 1 + 2 * (NEWER_MAX / ROUND_SHARE) <= CHUNKS);
+/// Seats that stand together belong to one part: they share cache lines.
 const BLOCK: usize = 8;
 /// What was lost is counted after so long at the latest, while events come.
 const LATE_MAX: Duration = Duration::from_secs(15);
@@ -46,9 +49,10 @@ pub(super) struct Stalled {
     bits: Vec<u64>,
     /// By slot, the seat of who is stalled.
     seats: Vec<u32>,
-    /// By seat, who has it; [`NOBODY`] where it is free.
-    slots: Vec<u32>,
+    /// By seat, who has it.
+    taken: Vec<Seat>,
     free: Vec<u32>,
+    rows: Rows,
     deferred: Deferred,
     /// Parts that the events so far are to settle and did not yet.
     due: usize,
@@ -62,41 +66,79 @@ pub(super) struct Stalled {
     sweep: Option<u32>,
 }
 
+/// What is known of who is stalled.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    /// [`NOBODY`] where it is free.
+    slot: u32,
+    /// Tells what it wants.
+    row: u32,
+    /// The first deferred event that is not settled for it.
+    from: usize,
+}
+
+impl Seat {
+    fn settle_to(&mut self, end: usize) {
+        self.from = self.from.max(end);
+    }
+}
+
 const NOBODY: u32 = u32::MAX;
+/// Nothing will ever be left to be settled for it.
+const FREE: Seat = Seat { slot: NOBODY, row: 0, from: usize::MAX };
 
 impl Stalled {
-    /// Its send has been with the kernel for longer than a turn.
-    pub fn mark(&mut self, slot: u32) {
-        let (word, bit) = place(slot);
-        dense::reach(&mut self.bits, word, || 0);
-        if self.bits[word] & bit != 0 {
+    /// Its send has been with the kernel for longer than a turn. It has got what is being delivered;
+    /// what comes is deferred for it, together with the group in which `park` puts it, if any.
+    pub fn mark(&mut self, slot: u32, park: impl FnOnce() -> Option<u32>) {
+        if self.is_marked(slot) {
             return;
         }
+        let (word, bit) = place(slot);
+        dense::reach(&mut self.bits, word, || 0);
         self.bits[word] |= bit;
-        let seat = self.free.pop().unwrap_or(self.slots.len() as u32);
-        dense::reach(&mut self.slots, seat as usize, || NOBODY);
+        let seat = self.free.pop().unwrap_or(self.taken.len() as u32);
+        dense::reach(&mut self.taken, seat as usize, || FREE);
         dense::reach(&mut self.seats, slot as usize, || NOBODY);
-        self.deferred.reach(seat);
-        self.slots[seat as usize] = slot;
+        let row = self.rows.take(park());
+        self.deferred.reach(row);
+        self.taken[seat as usize] = Seat { slot, row, from: self.deferred.end_with_wanted() };
         self.seats[slot as usize] = seat;
     }
 
-    /// The kernel took something, or the connection is more than a backlog from now on.
-    pub fn clear(&mut self, slot: u32) {
-        let Some(seat) = self.seat(slot) else { return };
-        debug_assert!(self.deferred.is_clear(seat));
+    /// The kernel took something, or the connection is more than a backlog from now on; whether it
+    /// was stalled.
+    pub fn clear(&mut self, slot: u32) -> bool {
+        let Some(seat) = self.seat(slot) else { return false };
+        debug_assert_eq!(self.masks(seat), Masks::default());
         let (word, bit) = place(slot);
         self.bits[word] &= !bit;
-        self.slots[seat as usize] = NOBODY;
+        self.rows.leave(self.taken[seat as usize].row);
+        self.taken[seat as usize] = FREE;
         self.free.push(seat);
+        true
     }
 
-    /// Keeps the event that is being delivered for later, if the connection is stalled. There is
-    /// room for it.
+    pub fn is_marked(&self, slot: u32) -> bool {
+        let (word, bit) = place(slot);
+        self.bits.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Keeps the event that is being delivered for later, if the connection is stalled, and without
+    /// a group. There is room for it.
     pub fn defer(&mut self, slot: u32) -> bool {
-        let seat = self.seat(slot);
-        seat.into_iter().for_each(|seat| self.deferred.want(seat));
-        seat.is_some()
+        let Some(seat) = self.seat(slot) else { return false };
+        let row = self.taken[seat as usize].row;
+        debug_assert!(self.rows.is_own(row));
+        self.deferred.want(row);
+        true
+    }
+
+    /// Keeps it for all of a group that are stalled.
+    pub fn defer_group(&mut self, group: u32) {
+        let row = self.rows.of_group(group);
+        debug_assert!(row.is_some());
+        row.into_iter().for_each(|row| self.deferred.want(row));
     }
 
     /// Keeps the event itself, for whom it was deferred; otherwise gives back what was stored.
@@ -141,9 +183,32 @@ impl Stalled {
     }
 
     fn seat(&self, slot: u32) -> Option<u32> {
-        let (word, bit) = place(slot);
-        let is_stalled = self.bits.get(word).is_some_and(|word| word & bit != 0);
-        is_stalled.then(|| self.seats[slot as usize])
+        self.is_marked(slot).then(|| self.seats[slot as usize])
+    }
+
+    /// What is not settled for a seat.
+    fn masks(&self, seat: u32) -> Masks {
+        let Seat { row, from, .. } = self.taken[seat as usize];
+        self.deferred.masks(row, from)
+    }
+
+    /// So many chunks, the oldest ones, are settled for a seat.
+    fn note_settled(&mut self, seat: u32, chunks: usize) {
+        let end = self.deferred.end_of_oldest(chunks);
+        self.taken[seat as usize].settle_to(end);
+    }
+
+    /// What is not settled for a seat, which is as good as settled from now on.
+    fn take(&mut self, seat: u32) -> Masks {
+        let (masks, end) = (self.masks(seat), self.deferred.end());
+        self.taken[seat as usize].settle_to(end);
+        masks
+    }
+
+    /// So many chunks, the oldest ones, are settled for all.
+    fn are_settled(&self, chunks: usize) -> bool {
+        let mut seats = 0..self.taken.len() as u32;
+        seats.all(|seat| self.masks(seat)[..chunks].iter().all(|mask| *mask == 0))
     }
 
     /// How many chunks are to be settled now: those beyond as many events as may wait for one
@@ -153,7 +218,7 @@ impl Stalled {
         let round = (newer / ROUND_SHARE).max(1);
         let chunks = self.deferred.chunks();
         let is_late = chunks.front().is_some_and(|chunk| now.since(chunk.since) >= LATE_MAX);
-        if chunks.len() >= newer + round {
+        if chunks.len() > newer + round {
             round
         } else if is_late || self.deferred.bytes() > limits.bytes_max {
             round.min(chunks.len() - 1)
@@ -169,7 +234,7 @@ impl Stalled {
 
     /// Seats of the part whose turn it is.
     fn part(&self) -> impl Iterator<Item = u32> + use<> {
-        let seats = self.slots.len();
+        let seats = self.taken.len();
         let starts = (self.settled * BLOCK..seats).step_by(self.parts() * BLOCK);
         starts.flat_map(move |start| start as u32..seats.min(start + BLOCK) as u32)
     }
@@ -180,14 +245,21 @@ impl Stalled {
 
     /// Gives the memory of very many back, where none is left and nothing of theirs.
     fn shrink_if_empty(&mut self) {
-        let is_large = self.slots.len() > KEPT_SEATS;
-        if is_large && self.free.len() == self.slots.len() && self.deferred.chunks().is_empty() {
+        let is_large = self.taken.len() > KEPT_SEATS;
+        if is_large && self.free.len() == self.taken.len() && self.deferred.chunks().is_empty() {
             *self = Self::default();
         }
     }
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
+    /// What comes is queued for a connection. Nothing is left to be settled for it.
+    pub(super) fn clear_stalled(&mut self, slot: u32) {
+        if self.stalled.clear(slot) {
+            self.handler.unpark(slot);
+        }
+    }
+
     /// Makes room for one more event.
     pub(super) fn make_room_for_stalled(&mut self, now: Instant) {
         while !self.stalled.deferred.has_room() {
@@ -217,7 +289,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Settles everything.
     pub(super) fn settle_all(&mut self, now: Instant) {
-        for seat in 0..self.stalled.slots.len() {
+        for seat in 0..self.stalled.taken.len() {
             self.settle_seat(seat as u32, now);
         }
         self.end_deferred();
@@ -234,7 +306,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Settles seats from this one on, a turn's worth.
     fn sweep(&mut self, mut seat: u32, now: Instant) {
         let mut steps = 0;
-        while (seat as usize) < self.stalled.slots.len() {
+        while (seat as usize) < self.stalled.taken.len() {
             if steps >= SWEEP_STEPS {
                 self.stalled.sweep = Some(seat);
                 return;
@@ -247,6 +319,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Nobody wants any of what was deferred any more.
     fn end_deferred(&mut self) {
+        debug_assert!(self.stalled.are_settled(CHUNKS));
         while let Some(chunk) = self.stalled.deferred.pop() {
             self.release_chunk(chunk);
         }
@@ -260,10 +333,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Settles all for a seat; gives how many events that was.
     fn settle_seat(&mut self, seat: u32, now: Instant) -> u32 {
-        let masks = self.stalled.deferred.take(seat);
+        let masks = self.stalled.take(seat);
         let events = masks.iter().map(|mask| mask.count_ones()).sum();
         if events > 0 {
-            self.settle_masks(self.stalled.slots[seat as usize], masks, now);
+            self.settle_masks(self.stalled.taken[seat as usize].slot, masks, now);
         }
         events
     }
@@ -293,6 +366,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.stalled.settled += 1;
         self.stalled.due = self.stalled.due.saturating_sub(1);
         if self.stalled.settled == self.stalled.parts() {
+            debug_assert!(self.stalled.are_settled(self.stalled.round));
             for _ in 0..self.stalled.round {
                 let oldest = self.stalled.deferred.pop();
                 oldest.into_iter().for_each(|chunk| self.release_chunk(chunk));
@@ -305,12 +379,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Settles the oldest chunks for a seat; false where that was nothing.
     fn settle_oldest(&mut self, seat: u32, now: Instant) -> bool {
         let round = self.stalled.round;
-        let mut masks = self.stalled.deferred.masks(seat);
+        let mut masks = self.stalled.masks(seat);
         let is_nothing = |masks: &Masks| masks[..round].iter().all(|mask| *mask == 0);
         if is_nothing(&masks) {
             return false;
         }
-        let slot = self.stalled.slots[seat as usize];
+        let slot = self.stalled.taken[seat as usize].slot;
         let mut chunks = self.stalled.deferred.take_chunks();
         let mut newer = Newer::of(&masks, &chunks);
         for (chunk, wanted) in chunks.iter_mut().zip(&mut masks).take(round) {
@@ -322,10 +396,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         self.stalled.deferred.put_back(chunks);
         if is_nothing(&masks) {
-            self.stalled.deferred.forget_oldest(seat, round);
+            self.stalled.note_settled(seat, round);
         } else {
             // There is more to it than pushing: that is not for a part of what it wants.
-            self.stalled.deferred.take(seat);
+            self.stalled.take(seat);
             self.settle_masks(slot, masks, now);
         }
         true
@@ -432,40 +506,43 @@ mod tests {
     fn a_slot_has_a_seat_from_its_mark_until_it_is_cleared() {
         let mut stalled = Stalled::default();
         assert!(!stalled.defer(200));
-        stalled.mark(200);
-        stalled.mark(200);
+        stalled.mark(200, || None);
         assert_eq!(
             (stalled.seat(199), stalled.seat(200), stalled.seat(201)),
             (None, Some(0), None)
         );
-        assert_eq!(stalled.slots.len(), 1, "marked again, it is where it was");
-        stalled.clear(200);
-        stalled.clear(100_000);
+        assert!(stalled.defer(200) && stalled.is_marked(200));
+        let mut stalled = Stalled::default();
+        stalled.mark(200, || Some(0));
+        assert_eq!(
+            (stalled.clear(200), stalled.clear(200), stalled.clear(100_000)),
+            (true, false, false)
+        );
         assert!(!stalled.defer(200));
-        stalled.mark(7);
+        stalled.mark(7, || None);
         assert_eq!((stalled.seat(7), stalled.seat(200)), (Some(0), None));
     }
 
     #[test]
     fn the_memory_of_very_many_is_given_back_when_none_is_left() {
         let mut stalled = Stalled::default();
-        (0..2_000).for_each(|slot| stalled.mark(slot));
-        (1..2_000).for_each(|slot| stalled.clear(slot));
+        (0..2_000).for_each(|slot| stalled.mark(slot, || None));
+        assert!((1..2_000).all(|slot| stalled.clear(slot)));
         stalled.shrink_if_empty();
-        assert_eq!((stalled.slots.len(), stalled.seat(0)), (2_000, Some(0)), "one is left");
+        assert_eq!((stalled.taken.len(), stalled.seat(0)), (2_000, Some(0)), "one is left");
         stalled.clear(0);
         stalled.shrink_if_empty();
-        assert_eq!((stalled.slots.capacity(), stalled.seats.capacity()), (0, 0));
+        assert_eq!((stalled.taken.capacity(), stalled.seats.capacity()), (0, 0));
     }
 
     #[test]
     fn the_parts_together_are_all_seats_also_while_there_are_more_of_them() {
         let mut stalled = Stalled::default();
-        (0..5_000).for_each(|slot| stalled.mark(slot));
+        (0..5_000).for_each(|slot| stalled.mark(slot, || None));
         stalled.round = 3;
         let mut seen = BTreeSet::new();
         for part in 0..stalled.parts() {
-            stalled.mark(5_000 + part as u32);
+            stalled.mark(5_000 + part as u32, || None);
             stalled.settled = part;
             for seat in stalled.part().filter(|seat| *seat < 5_000) {
                 assert!(seen.insert(seat));

@@ -15,7 +15,7 @@ use crate::base::limits;
 use crate::base::origin::AllowedOrigin;
 use crate::base::slab::Key;
 use crate::event::{Priorities, Priority};
-use crate::filter::{Filter, FilterSpec, Index, SubscriptionKey};
+use crate::filter::{Filter, FilterSpec, Index, Parked, SubscriptionKey};
 use crate::protocol::client::{self, ClientMessage, Permit};
 use crate::protocol::encoded::Encoded;
 use crate::protocol::server::{self, DroppedCounts, Resume, ServerMessage, Welcome};
@@ -620,6 +620,22 @@ impl Handler for StreamHandler {
     fn matching(&mut self, event: &Arc<Encoded>, slots: &mut Vec<u32>) {
         self.edge.advance(event.event.priority, event.event.seq);
         self.index.matching(&event.event.attributes(), slots);
+    }
+
+    fn park(&mut self, slot: u32) -> Option<u32> {
+        // One with several may want an event because of any of them, and is told once.
+        let client = self.clients.get(slot as usize).and_then(Option::as_ref)?;
+        client.subscriptions.only().map(|key| self.index.park(key))
+    }
+
+    fn unpark(&mut self, slot: u32) {
+        let client = self.clients.get(slot as usize).and_then(Option::as_ref);
+        let keys = client.into_iter().flat_map(|client| client.subscriptions.keys());
+        keys.for_each(|key| self.index.unpark(key));
+    }
+
+    fn parked(&self) -> &[Parked] {
+        self.index.parked()
     }
 
     fn encoding(&self, slot: u32) -> Encoding {

@@ -29,6 +29,14 @@ impl Subscriptions {
         }
     }
 
+    /// The key of the only one.
+    pub fn only(&self) -> Option<SubscriptionKey> {
+        match self {
+            Self::One(_, key) => Some(*key),
+            _ => None,
+        }
+    }
+
     pub fn get(&self, id: &str) -> Option<SubscriptionKey> {
         match self {
             Self::One(only, key) if **only == *id => Some(*key),

@@ -223,6 +223,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         for Completion { token, outcome } in completions.drain(..) {
             if matches!(token.kind(), Kind::Recv | Kind::Send) {
                 self.settle(token.key().slot, now);
+                // It is parked for what it wants, which a message may change.
+                self.clear_stalled(token.key().slot);
             }
             match token.kind() {
                 Kind::Accept => self.handle_accept(token.key().slot, outcome, now),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
 use alarmcast::event::{Attributes, Event, EventType, Priorities, Priority, Severity};
-use alarmcast::filter::{Filter, FilterSpec, LabelMatcher, StringMatcher};
+use alarmcast::filter::{Filter, FilterSpec, LabelMatcher, Parked, StringMatcher};
 use alarmcast::protocol::{self, ClientMessage, Encoded, Encoding, Options};
 use alarmcast::queue::Loss;
 use alarmcast::shard::{Behind, Close, Handler, LossReason, Message, Replies, Step, Wish};
@@ -68,11 +68,13 @@ pub struct Watched<H> {
     inner: H,
     model: Rc<RefCell<Model>>,
     admitted: Option<usize>,
+    /// By slot, the group of who is parked.
+    parked: HashMap<u32, u32>,
 }
 
 impl<H> Watched<H> {
     pub fn new(inner: H, model: Rc<RefCell<Model>>) -> Self {
-        Self { inner, model, admitted: None }
+        Self { inner, model, admitted: None, parked: HashMap::new() }
     }
 }
 
@@ -116,6 +118,7 @@ impl<H: Handler> Handler for Watched<H> {
         let client = model.clients.entry(number).or_default();
         client.is_open = false;
         client.subscriptions.clear();
+        self.parked.remove(&key.slot);
         self.inner.closed(key);
     }
 
@@ -184,8 +187,29 @@ impl<H: Handler> Handler for Watched<H> {
         }
         wanted.sort_unstable();
         let mut found = slots.clone();
+        for told in self.inner.parked() {
+            let before = found.len();
+            let of_group = self.parked.iter().filter(|(_, group)| **group == told.group);
+            found.extend(of_group.map(|(slot, _)| slot));
+            assert_eq!(found.len() - before, told.subscriptions as usize);
+        }
         found.sort_unstable();
         assert_eq!(found, wanted, "who gets event {}", event.event.seq);
+    }
+
+    fn park(&mut self, slot: u32) -> Option<u32> {
+        let group = self.inner.park(slot)?;
+        self.parked.insert(slot, group);
+        Some(group)
+    }
+
+    fn unpark(&mut self, slot: u32) {
+        self.parked.remove(&slot);
+        self.inner.unpark(slot);
+    }
+
+    fn parked(&self) -> &[Parked] {
+        self.inner.parked()
     }
 
     fn encoding(&self, slot: u32) -> Encoding {

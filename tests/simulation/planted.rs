@@ -8,6 +8,7 @@ use std::sync::Arc;
 use alarmcast::base::clock::Instant;
 use alarmcast::base::slab::Key;
 use alarmcast::event::{Priorities, Priority};
+use alarmcast::filter::Parked;
 use alarmcast::protocol::{Batch, Encoded, Encoding};
 use alarmcast::queue::Loss;
 use alarmcast::shard::{Behind, Close, Handler, LossReason, Message, Replies, Step, Wish};
@@ -72,6 +73,7 @@ pub struct Planted<H> {
     planting: Planting,
     is_outer: bool,
     open: BTreeSet<u32>,
+    parked: BTreeSet<u32>,
 }
 
 impl Planting {
@@ -136,7 +138,8 @@ impl Planting {
 
 impl<H> Planted<H> {
     pub fn outer(inner: H, planting: Planting) -> Self {
-        Self { inner, planting, is_outer: true, open: BTreeSet::new() }
+        let (open, parked) = Default::default();
+        Self { inner, planting, is_outer: true, open, parked }
     }
 
     pub fn inner(inner: H, planting: Planting) -> Self {
@@ -164,6 +167,7 @@ impl<H: Handler> Handler for Planted<H> {
 
     fn closed(&mut self, key: Key) {
         self.open.remove(&key.slot);
+        self.parked.remove(&key.slot);
         if self.is_outer || !self.planting.strikes(Fault::SlotRemembers) {
             self.inner.closed(key);
         }
@@ -264,12 +268,28 @@ impl<H: Handler> Handler for Planted<H> {
                 slots.pop();
             }
         }
-        let stray = self.open.iter().find(|slot| !slots[first..].contains(slot));
+        let is_stray = |slot: &&_| !slots[first..].contains(slot) && !self.parked.contains(slot);
+        let stray = self.open.iter().find(is_stray);
         if let Some(&stray) = stray
             && self.strikes(Fault::DeliveryStray, Fault::FilterFinds)
         {
             slots.push(stray);
         }
+    }
+
+    fn park(&mut self, slot: u32) -> Option<u32> {
+        let group = self.inner.park(slot)?;
+        self.parked.insert(slot);
+        Some(group)
+    }
+
+    fn unpark(&mut self, slot: u32) {
+        self.parked.remove(&slot);
+        self.inner.unpark(slot);
+    }
+
+    fn parked(&self) -> &[Parked] {
+        self.inner.parked()
     }
 
     fn encoding(&self, slot: u32) -> Encoding {

@@ -37,15 +37,27 @@ fn join(world: &mut World<StreamHandler>, filters: Value, options: &Value) -> Cl
     client
 }
 
-/// Two of each filter: for one that conflates no event is deferred.
+/// Two of each filter twice, as those of one filter are deferred together: for one that conflates no
+/// event is deferred.
 fn join_pairs(world: &mut World<StreamHandler>) -> Vec<Client> {
     let mut clients = Vec::new();
-    for filters in filters() {
+    for filters in filters().into_iter().chain(filters()) {
         for options in [json!({}), json!({"conflate": true})] {
             clients.push(join(world, filters.clone(), &options));
         }
     }
     clients
+}
+
+/// What a client does without reading: now and then a pair does the same.
+fn ask(client: &mut Client, what: usize, options: &Value) {
+    let filters = |what: usize| filters()[what % filters().len()].clone();
+    match what {
+        0..4 => client.subscribe_with("all", filters(what), options),
+        4..8 => client.subscribe_with("more", filters(what), options),
+        8 => client.unsubscribe("more"),
+        _ => client.send(&json!({"type": "ping"})),
+    }
 }
 
 const SEEDS: u64 = 12;
@@ -64,6 +76,7 @@ fn who_takes_nothing_gets_and_loses_what_it_would_if_every_event_were_queued_for
         plan.shed_below = random.pick(&[Priority::Critical, Priority::High]);
         let mut world = plan.build();
         let mut clients = join_pairs(&mut world);
+        let asks = random.below(2) == 0;
         for _ in 0..random.pick(&[150, 1_000, 1_500, 2_500]) {
             let priority = match random.below(400) {
                 0 => Priority::Critical,
@@ -72,11 +85,19 @@ fn who_takes_nothing_gets_and_loses_what_it_would_if_every_event_were_queued_for
                 _ => Priority::Low,
             };
             world.publish(events::of(priority, random.pick(&["api", "db"])));
+            if asks && random.below(50) == 0 {
+                let what = random.below(10);
+                let pairs = clients.len() / 2;
+                let pair = clients.chunks_mut(2).nth(random.below(pairs)).expect("a pair");
+                ask(&mut pair[0], what, &json!({}));
+                ask(&mut pair[1], what, &json!({"conflate": true}));
+                pair.iter_mut().for_each(Client::pump);
+            }
             world.turn();
         }
         clients.iter_mut().for_each(|client| client.read_bytes = usize::MAX);
         world.pass(Duration::from_secs(5), &mut clients.iter_mut().collect::<Vec<_>>());
-        for (pair, filters) in clients.chunks(2).zip(filters()) {
+        for (pair, filters) in clients.chunks(2).zip(filters().into_iter().cycle()) {
             let (deferred, queued) = (Account::of(&pair[0]), Account::of(&pair[1]));
             assert_eq!(deferred, queued, "seed {seed}: {filters}");
             lost.fetch_add(queued.all_dropped(), Relaxed);
