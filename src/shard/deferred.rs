@@ -243,6 +243,8 @@ mod tests {
             let chunk = deferred.pop().expect("the oldest");
             assert_eq!(chunk.events[0].0.event.seq, oldest);
         }
+        let count = |row| wanted(&deferred, deferred.masks(row, 0)).len();
+        assert_eq!(count(1), count(0) / 5);
     }
 
     #[test]

@@ -22,7 +22,9 @@ struct Row {
 const NONE: u32 = u32::MAX;
 
 impl Rows {
-    /// Gives one more connection its row: that of its group, or one of its own.
+    /// Gives one more connection its row: that of its group, or one of its own. One that was closed
+    /// holds it until its send has ended, also if the group's number is another's by then: it gets
+    /// nothing any more, whatever the row says.
     pub fn take(&mut self, group: Option<u32>) -> u32 {
         let row = group.and_then(|group| self.of_group(group)).unwrap_or_else(|| self.add(group));
         self.rows[row as usize].connections += 1;
@@ -53,9 +55,9 @@ impl Rows {
 
     fn add(&mut self, group: Option<u32>) -> u32 {
         let row = self.free.pop().unwrap_or(self.rows.len() as u32);
-        let vacant = Row { group: NONE, connections: 0 };
-        dense::reach(&mut self.rows, row as usize, || vacant);
-        self.rows[row as usize] = Row { group: group.unwrap_or(NONE), connections: 0 };
+        let nobodys = Row { group: group.unwrap_or(NONE), connections: 0 };
+        dense::reach(&mut self.rows, row as usize, || nobodys);
+        self.rows[row as usize] = nobodys;
         if let Some(group) = group {
             dense::reach(&mut self.by_group, group as usize, || NONE);
             self.by_group[group as usize] = row;

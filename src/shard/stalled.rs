@@ -507,11 +507,13 @@ mod tests {
         let mut stalled = Stalled::default();
         assert!(!stalled.defer(200));
         stalled.mark(200, || None);
+        stalled.mark(200, || panic!("it is stalled already"));
         assert_eq!(
             (stalled.seat(199), stalled.seat(200), stalled.seat(201)),
             (None, Some(0), None)
         );
-        assert!(stalled.defer(200) && stalled.is_marked(200));
+        assert_eq!(stalled.taken.len(), 1, "marked again, it is where it was");
+        assert!(stalled.defer(200));
         let mut stalled = Stalled::default();
         stalled.mark(200, || Some(0));
         assert_eq!(

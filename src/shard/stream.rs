@@ -625,7 +625,7 @@ impl Handler for StreamHandler {
     fn park(&mut self, slot: u32) -> Option<u32> {
         // One with several may want an event because of any of them, and is told once.
         let client = self.clients.get(slot as usize).and_then(Option::as_ref)?;
-        client.subscriptions.only().map(|key| self.index.park(key))
+        client.subscriptions.single().map(|key| self.index.park(key))
     }
 
     fn unpark(&mut self, slot: u32) {

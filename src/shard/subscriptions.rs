@@ -30,7 +30,7 @@ impl Subscriptions {
     }
 
     /// The key of the only one.
-    pub fn only(&self) -> Option<SubscriptionKey> {
+    pub fn single(&self) -> Option<SubscriptionKey> {
         match self {
             Self::One(_, key) => Some(*key),
             _ => None,
