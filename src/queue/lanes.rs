@@ -69,14 +69,19 @@ const WATERMARKS: [(Priority, usize); 3] =
     [(Priority::Low, 4), (Priority::Normal, 6), (Priority::High, 7)];
 
 impl Limits {
-    /// Whether nothing that waited before on the lane of `priority`, which may be shed, can be left
-    /// of it once so many others, of this priority or a higher one, have been pushed and none was
-    /// taken.
-    pub fn leave_no_room(self, priority: Priority, others: usize) -> bool {
+    /// So many others, of `priority` or a higher one, leave no room for an event of `priority`, which
+    /// may be shed, once they have been pushed after it and none was taken.
+    pub fn room(self, priority: Priority) -> usize {
         // One that is left has neither been shed for them nor let them be shed: all wait behind it.
         let watermark = WATERMARKS.into_iter().find(|(it, _)| *it == priority);
-        let passes = |(_, eighths)| (others + 1) * 8 > self.messages_max.saturating_mul(eighths);
-        others > 0 && watermark.is_some_and(passes)
+        debug_assert!(watermark.is_some());
+        let eighths = watermark.map_or(8, |(_, eighths)| eighths);
+        (self.messages_max.saturating_mul(eighths) / 8).max(1)
+    }
+
+    /// Whether frames of so many bytes in all never make an outbox shed one for their size.
+    pub fn leave_room_for_bytes(self, bytes: usize) -> bool {
+        WATERMARKS.into_iter().all(|(_, eighths)| bytes <= self.bytes_max / 8 * eighths)
     }
 }
 
@@ -159,16 +164,20 @@ impl Outbox {
     /// Takes away all that may be shed, lowest lane first; as when memory runs short.
     pub fn shed_all(&mut self, kept: Priorities, shed: &mut Vec<(Lane, FrameId)>) {
         for (priority, _) in WATERMARKS.into_iter().filter(|(it, _)| !kept.contains(*it)) {
-            self.shed_lane(priority, shed);
+            self.shed_oldest(priority, usize::MAX, shed);
         }
     }
 
-    /// Takes away all that waits of a priority that may be shed.
-    pub fn shed_lane(&mut self, priority: Priority, shed: &mut Vec<(Lane, FrameId)>) {
+    /// Takes away the oldest that wait of a priority that may be shed, so many at most.
+    pub fn shed_oldest(
+        &mut self,
+        priority: Priority,
+        count: usize,
+        shed: &mut Vec<(Lane, FrameId)>,
+    ) {
         let lane = Lane::from(priority);
-        while let Some(id) = self.pop_from(lane) {
-            shed.push((lane, id));
-        }
+        let oldest = (0..count).map_while(|_| self.pop_from(lane));
+        shed.extend(oldest.map(|id| (lane, id)));
     }
 
     /// For the few frames that must fit: the handshake's answer and the closing ones.
@@ -554,7 +563,7 @@ mod tests {
                 let others = events[before..].iter().filter(is_other).count();
                 let is_old = |id: &FrameId| ids[..before].contains(id);
                 let left = outbox.lanes[Lane::from(priority) as usize].iter();
-                if limits.leave_no_room(priority, others) {
+                if others >= limits.room(priority) {
                     prop_assert!(!left.map(|(id, _)| id).any(is_old), "{priority:?}: {others}");
                 }
             }

@@ -134,6 +134,15 @@ impl Deferred {
         })
     }
 
+    /// The events before one, each a bit.
+    pub fn before(&self, end: usize) -> Masks {
+        let oldest = self.oldest();
+        array::from_fn(|at| match end.saturating_sub((oldest + at) * CHUNK) {
+            count if count >= CHUNK => u64::MAX,
+            count => (1 << count) - 1,
+        })
+    }
+
     /// Takes the oldest chunk, of which nobody wants anything any more.
     pub fn pop(&mut self) -> Option<Chunk> {
         let plane = self.oldest() % CHUNKS;
@@ -146,6 +155,12 @@ impl Deferred {
         Some(chunk)
     }
 
+    /// The first that is among these.
+    pub fn first(&self, masks: &Masks) -> Option<usize> {
+        let at = masks.iter().position(|mask| *mask != 0)?;
+        Some(self.end_of_oldest(at) + masks[at].trailing_zeros() as usize)
+    }
+
     /// Number of the oldest chunk; that of the next one where there is none.
     fn oldest(&self) -> usize {
         self.count.div_ceil(CHUNK) - self.chunks.len()
@@ -156,6 +171,23 @@ impl Chunk {
     /// By [`Priority::index`], how many events are wanted.
     pub fn counts(&self, wanted: u64) -> [usize; Priority::ALL.len()] {
         self.priorities.map(|priority| (wanted & priority).count_ones() as usize)
+    }
+
+    /// Of those of a priority that are wanted, the ones behind which come at least so many others of
+    /// it or a higher one.
+    pub fn with_others(&self, wanted: u64, priority: Priority, others: usize) -> u64 {
+        let (higher, of_priority) = self.priorities.split_at(priority.index());
+        let of_priority = wanted & of_priority[0];
+        let mut later = higher.iter().fold(of_priority, |all, priority| all | wanted & priority);
+        if later.count_ones() as usize <= others {
+            return 0;
+        }
+        for _ in 1..others {
+            later &= !(1 << later.ilog2());
+        }
+        // All before the one that is the last of the others.
+        let before = if others == 0 { u64::MAX } else { (1 << later.ilog2()) - 1 };
+        of_priority & before
     }
 
     /// The sequence numbers of the first and the last that are wanted; of one priority, as these
@@ -259,6 +291,39 @@ mod tests {
         assert_eq!((deferred.chunks().len(), deferred.bytes()), (0, 0));
         defer(&mut deferred, 101..165, |_, _| true);
         assert_eq!((deferred.chunks().len(), deferred.masks(0, 0)[0]), (1, u64::MAX));
+    }
+
+    #[test]
+    fn what_is_before_an_event_and_the_first_that_is_wanted_are_told_by_places() {
+        let mut deferred = Deferred::default();
+        deferred.reach(1);
+        let room = (CHUNK * CHUNKS) as u64;
+        defer(&mut deferred, 1..room + 1, |seq, row| row == 1 && seq > 70 || row == 0);
+        deferred.pop().expect("the oldest");
+        let first = deferred.first(&deferred.masks(1, 0)).expect("most are wanted");
+        assert_eq!((first, deferred.first(&[0; CHUNKS])), (70, None));
+        let before = deferred.before(first + CHUNK);
+        assert_eq!(before[..3], [u64::MAX, (1 << 6) - 1, 0]);
+        assert!((0..=CHUNK).all(|end| deferred.before(end) == [0; CHUNKS]));
+    }
+
+    #[test]
+    fn those_behind_which_others_come_are_all_but_the_newest() {
+        let mut deferred = Deferred::default();
+        deferred.reach(1);
+        defer(&mut deferred, 1..65, |_, _| true);
+        let chunk = &deferred.chunks()[0];
+        let seqs = |wanted, priority, others| {
+            let with_others = chunk.with_others(wanted, priority, others);
+            let places = (0..CHUNK).filter(move |place| with_others & 1 << place != 0);
+            places.map(|place| chunk.events[place].0.event.seq).collect::<Vec<_>>()
+        };
+        let (low, normal) = (Priority::Low, Priority::Normal);
+        assert_eq!(seqs(u64::MAX, normal, 40), [1, 2, 4], "43 are normal");
+        assert_eq!(seqs(u64::MAX, low, 60), [3], "others are normal, too");
+        assert_eq!((seqs(u64::MAX, low, 64), seqs(u64::MAX, low, 61)), (vec![], vec![3]));
+        assert_eq!((seqs(0b111, low, 0), seqs(0b111, low, 1)), (vec![3], vec![]));
+        assert_eq!(seqs(0, low, 0), Vec::<u64>::new());
     }
 
     #[test]

@@ -142,8 +142,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             let slot = walk.next_slot;
             walk.next_slot += 1;
-            self.settle(slot, now);
-            looks += 1 + self.look_at(slot, &mut walk);
+            looks += 1 + self.settle(slot, now) + self.look_at(slot, &mut walk);
         }
         walk.finish();
     }

@@ -27,6 +27,7 @@ mod intake;
 mod invariants;
 mod listing;
 mod losses;
+mod lost;
 mod negotiation;
 mod options;
 mod origins;

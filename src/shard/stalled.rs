@@ -3,13 +3,11 @@
 //! for a part of the clients at a time, so that ten thousand that do not read cost those that do no
 //! time.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Instant;
 use crate::base::dense;
-use crate::event::{Priorities, Priority};
 use crate::io::Driver;
 use crate::protocol::encoded::Encoded;
 use crate::queue::{Lane, Limits, Pushed};
@@ -17,6 +15,7 @@ use crate::shard::connection::{Connection, Ending};
 use crate::shard::deferred::{CHUNK, CHUNKS, Chunk, Deferred, Masks, Stored};
 use crate::shard::deliver::store_event;
 use crate::shard::handler::Handler;
+use crate::shard::lost::{Newer, Policy};
 use crate::shard::rows::Rows;
 use crate::shard::turn::Shard;
 
@@ -35,10 +34,11 @@ const _: () = assert!(NEWER_MAX + 1 + 2 * (NEWER_MAX / ROUND_SHARE) <= CHUNKS);
 const BLOCK: usize = 8;
 /// What was lost is counted after so long at the latest, while events come.
 const LATE_MAX: Duration = Duration::from_secs(15);
-/// When no more events come, all is settled after so long.
+/// When no more events come, what is lost is counted after so long.
 const QUIET: Duration = Duration::from_millis(100);
-/// Events settled and clients looked at in a turn then, together, more or less.
+/// Events settled in a turn then, and those that looking at the clients costs as much as.
 const SWEEP_STEPS: u32 = 4_096;
+const STEPS_OF_A_LOOK: u32 = 4;
 /// Tables for so many are kept when nobody is stalled any more.
 const KEPT_SEATS: usize = 1_024;
 
@@ -60,10 +60,23 @@ pub(super) struct Stalled {
     round: usize,
     /// Parts for which they are.
     settled: usize,
-    /// When everything is due though no event comes.
+    /// When it is quiet, if no event comes.
     quiet_at: Instant,
-    /// Seats up to here are settled, since it is quiet.
-    sweep: Option<u32>,
+    /// What is lost is being counted, since it is quiet.
+    sweep: Option<Sweep>,
+    /// Since then no event was deferred.
+    is_swept: bool,
+    /// When all that was lost by then had been counted.
+    swept_at: Instant,
+}
+
+/// How far a sweep has come.
+#[derive(Clone, Copy, Debug)]
+struct Sweep {
+    /// What the seats before this one lost is counted.
+    seat: u32,
+    /// None of them wants an event before this one that is not settled.
+    wanted_from: usize,
 }
 
 /// What is known of who is stalled.
@@ -116,6 +129,8 @@ impl Stalled {
         self.rows.leave(self.taken[seat as usize].row);
         self.taken[seat as usize] = FREE;
         self.free.push(seat);
+        // What is deferred is for nobody, if none is left.
+        self.is_swept &= self.free.len() < self.taken.len();
         true
     }
 
@@ -156,7 +171,7 @@ impl Stalled {
             }
             self.due += usize::from(self.round > 0);
             self.quiet_at = now + QUIET;
-            self.sweep = None;
+            (self.sweep, self.is_swept) = (None, false);
         }
         given_back
     }
@@ -168,7 +183,8 @@ impl Stalled {
 
     /// When there is something to settle though no event comes.
     pub fn next(&self) -> Option<Instant> {
-        (!self.deferred.chunks().is_empty()).then_some(self.quiet_at)
+        let is_unswept = !self.is_swept && !self.deferred.chunks().is_empty();
+        is_unswept.then_some(self.quiet_at)
     }
 
     /// Size of the events that are kept.
@@ -192,12 +208,6 @@ impl Stalled {
         self.deferred.masks(row, from)
     }
 
-    /// So many chunks, the oldest ones, are settled for a seat.
-    fn note_settled(&mut self, seat: u32, chunks: usize) {
-        let end = self.deferred.end_of_oldest(chunks);
-        self.taken[seat as usize].settle_to(end);
-    }
-
     /// What is not settled for a seat, which is as good as settled from now on.
     fn take(&mut self, seat: u32) -> Masks {
         let (masks, end) = (self.masks(seat), self.deferred.end());
@@ -217,7 +227,9 @@ impl Stalled {
         let newer = limits.messages_max.div_ceil(CHUNK).clamp(1, NEWER_MAX);
         let round = (newer / ROUND_SHARE).max(1);
         let chunks = self.deferred.chunks();
-        let is_late = chunks.front().is_some_and(|chunk| now.since(chunk.since) >= LATE_MAX);
+        let is_late = chunks
+            .front()
+            .is_some_and(|chunk| now.since(chunk.since.max(self.swept_at)) >= LATE_MAX);
         if chunks.len() > newer + round {
             round
         } else if is_late || self.deferred.bytes() > limits.bytes_max {
@@ -268,20 +280,20 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Settles a part, if events make that due, or some of everything, if none has come for a
+    /// Settles a part, if events make that due, or some of what is lost, if none has come for a
     /// while. Of these connections nothing has become of the send meanwhile: the turn's completions
     /// came before, and the flush leaves them alone.
     pub(super) fn settle_due(&mut self, now: Instant) {
         self.stalled.shrink_if_empty();
         if self.stalled.next().is_some_and(|at| at <= now) {
-            self.stalled.sweep.get_or_insert(0);
+            self.stalled.sweep.get_or_insert(Sweep { seat: 0, wanted_from: usize::MAX });
         }
         if self.stalled.is_due() {
             // What the others are sent must not wait for this.
             self.driver.submit();
         }
-        if let Some(seat) = self.stalled.sweep {
-            return self.sweep(seat, now);
+        if let Some(sweep) = self.stalled.sweep {
+            return self.sweep(sweep, now);
         }
         // Parts without anybody take no turn.
         while self.stalled.due > 0 && self.settle_part(now) == 0 {}
@@ -292,39 +304,42 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         for seat in 0..self.stalled.taken.len() {
             self.settle_seat(seat as u32, now);
         }
-        self.end_deferred();
+        debug_assert!(self.stalled.are_settled(CHUNKS));
+        self.end_sweep(usize::MAX, now);
     }
 
-    /// Brings the backlog of a connection up to the events that were delivered. Goes before
-    /// everything else that happens to it.
-    pub(super) fn settle(&mut self, slot: u32, now: Instant) {
-        if let Some(seat) = self.stalled.seat(slot) {
-            self.settle_seat(seat, now);
-        }
+    /// Brings the backlog of a connection up to the events that were delivered; gives how many that
+    /// was. Goes before everything else that happens to it.
+    pub(super) fn settle(&mut self, slot: u32, now: Instant) -> usize {
+        self.stalled.seat(slot).map_or(0, |seat| self.settle_seat(seat, now) as usize)
     }
 
-    /// Settles seats from this one on, a turn's worth.
-    fn sweep(&mut self, mut seat: u32, now: Instant) {
+    /// Counts what was lost for a turn's worth of seats. What will still be there stays deferred: the
+    /// next flood would have it shed again, one by one.
+    fn sweep(&mut self, Sweep { mut seat, mut wanted_from }: Sweep, now: Instant) {
         let mut steps = 0;
         while (seat as usize) < self.stalled.taken.len() {
             if steps >= SWEEP_STEPS {
-                self.stalled.sweep = Some(seat);
+                self.stalled.sweep = Some(Sweep { seat, wanted_from });
                 return;
             }
-            steps += 1 + self.settle_seat(seat, now);
+            steps += STEPS_OF_A_LOOK + self.settle_lost(seat, now);
+            let first = self.stalled.deferred.first(&self.stalled.masks(seat));
+            wanted_from = first.map_or(wanted_from, |first| first.min(wanted_from));
             seat += 1;
         }
-        self.end_deferred();
+        self.end_sweep(wanted_from, now);
     }
 
-    /// Nobody wants any of what was deferred any more.
-    fn end_deferred(&mut self) {
-        debug_assert!(self.stalled.are_settled(CHUNKS));
-        while let Some(chunk) = self.stalled.deferred.pop() {
+    /// Nobody wants any of what was deferred before this event any more.
+    fn end_sweep(&mut self, wanted_from: usize, now: Instant) {
+        while self.stalled.deferred.end_of_oldest(1) <= wanted_from
+            && let Some(chunk) = self.stalled.deferred.pop()
+        {
             self.release_chunk(chunk);
         }
         self.stalled.end_round();
-        self.stalled.sweep = None;
+        (self.stalled.sweep, self.stalled.is_swept, self.stalled.swept_at) = (None, true, now);
     }
 
     fn release_chunk(&mut self, chunk: Chunk) {
@@ -341,14 +356,40 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         events
     }
 
+    /// Settles what is lost for a seat, and what is older than that; gives how many events that was.
+    fn settle_lost(&mut self, seat: u32, now: Instant) -> u32 {
+        let masks = self.stalled.masks(seat);
+        if masks == Masks::default() {
+            return 0;
+        }
+        let Seat { slot, .. } = self.stalled.taken[seat as usize];
+        let chunks = self.stalled.deferred.chunks();
+        let plain = self.connections.at(slot).filter(|(_, connection)| is_plain(connection));
+        let policy = self.policy(slot);
+        let lost = plain
+            .and_then(|(_, connection)| policy.end_of_lost(&connection.backlog, chunks, &masks));
+        let Some(lost) = lost else { return self.settle_seat(seat, now) };
+        self.shed_excess(slot, policy, &Newer::of(&masks, chunks));
+        let deferred = &self.stalled.deferred;
+        // The older ones would be settled by the next round.
+        let older = deferred.chunks().len().saturating_sub(NEWER_MAX);
+        self.settle_to(
+            seat,
+            deferred.end_of_oldest(older).max(deferred.end_of_oldest(0) + lost),
+            now,
+        )
+    }
+
     /// Settles what was taken away from a seat.
     fn settle_masks(&mut self, slot: u32, masks: Masks, now: Instant) {
         let mut chunks = self.stalled.deferred.take_chunks();
         let mut newer = Newer::of(&masks, &chunks);
+        let policy = self.policy(slot);
+        self.shed_excess(slot, policy, &newer);
         for (chunk, mut wanted) in chunks.iter_mut().zip(masks) {
             newer.pass(chunk, wanted);
             while wanted != 0 {
-                wanted = self.push_stalled(slot, chunk, wanted, newer);
+                wanted = self.push_stalled(slot, (chunk, wanted), &newer, policy);
                 if wanted != 0 {
                     let (event, stored) = &mut chunk.events[wanted.trailing_zeros() as usize];
                     self.queue_event_at(&[slot], event, stored, now);
@@ -362,7 +403,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Settles the oldest chunks for the part whose turn it is; gives for how many connections that
     /// was something.
     fn settle_part(&mut self, now: Instant) -> usize {
-        let settled = self.stalled.part().filter(|&seat| self.settle_oldest(seat, now)).count();
+        let end = self.stalled.deferred.end_of_oldest(self.stalled.round);
+        let settled =
+            self.stalled.part().filter(|&seat| self.settle_to(seat, end, now) > 0).count();
         self.stalled.settled += 1;
         self.stalled.due = self.stalled.due.saturating_sub(1);
         if self.stalled.settled == self.stalled.parts() {
@@ -376,66 +419,101 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         settled
     }
 
-    /// Settles the oldest chunks for a seat; false where that was nothing.
-    fn settle_oldest(&mut self, seat: u32, now: Instant) -> bool {
-        let round = self.stalled.round;
-        let mut masks = self.stalled.masks(seat);
-        let is_nothing = |masks: &Masks| masks[..round].iter().all(|mask| *mask == 0);
-        if is_nothing(&masks) {
-            return false;
+    /// Settles the events before one for a seat; gives how many that was.
+    fn settle_to(&mut self, seat: u32, end: usize, now: Instant) -> u32 {
+        let (all, before) = (self.stalled.masks(seat), self.stalled.deferred.before(end));
+        let events =
+            all.iter().zip(before).map(|(mask, before)| (mask & before).count_ones()).sum();
+        if events == 0 {
+            return 0;
         }
         let slot = self.stalled.taken[seat as usize].slot;
         let mut chunks = self.stalled.deferred.take_chunks();
-        let mut newer = Newer::of(&masks, &chunks);
-        for (chunk, wanted) in chunks.iter_mut().zip(&mut masks).take(round) {
-            newer.pass(chunk, *wanted);
-            *wanted = self.push_stalled(slot, chunk, *wanted, newer);
-            if *wanted != 0 {
-                break;
+        let (mut masks, mut newer) = (all, Newer::of(&all, &chunks));
+        let policy = self.policy(slot);
+        self.shed_excess(slot, policy, &newer);
+        let mut is_plain = true;
+        for (at, chunk) in chunks.iter_mut().enumerate() {
+            let wanted = masks[at] & before[at];
+            if wanted != 0 && is_plain {
+                newer.pass(chunk, wanted);
+                let left = self.push_stalled(slot, (chunk, wanted), &newer, policy);
+                masks[at] = masks[at] & !before[at] | left;
+                is_plain = left == 0;
             }
         }
         self.stalled.deferred.put_back(chunks);
-        if is_nothing(&masks) {
-            self.stalled.note_settled(seat, round);
+        if is_plain {
+            self.stalled.taken[seat as usize].settle_to(end);
         } else {
             // There is more to it than pushing: that is not for a part of what it wants.
             self.stalled.take(seat);
             self.settle_masks(slot, masks, now);
         }
-        true
+        events
+    }
+
+    fn policy(&self, slot: u32) -> Policy {
+        let limits = self.settings.outbox;
+        let backlog = self.connections.at(slot).map_or(0, |(_, it)| it.backlog.bytes());
+        let counts_decide = limits.leave_room_for_bytes(backlog + self.stalled.bytes());
+        Policy { limits, kept: self.handler.kept(slot), counts_decide }
+    }
+
+    /// Sheds what waits for a connection and is lost for what is deferred.
+    fn shed_excess(&mut self, slot: u32, policy: Policy, newer: &Newer) {
+        let Self { connections, shed, links, .. } = self;
+        let Some((key, connection)) = connections.at_mut(slot) else { return };
+        if !is_plain(connection) {
+            return;
+        }
+        for priority in policy.sheddable() {
+            let excess = policy.excess(&connection.backlog, priority, newer);
+            if excess > 0 {
+                let outbox = connection.backlog.to_outbox(|| self.pools.outbox());
+                let before = outbox.bytes();
+                outbox.shed_oldest(priority, excess, shed);
+                links.stats.outbox_bytes.sub((before - outbox.bytes()) as u64);
+            }
+        }
+        self.account_shed(key);
     }
 
     /// Pushes events into the outbox of a connection that has one, as long as there is no more to
     /// it; gives what is left.
-    fn push_stalled(&mut self, slot: u32, chunk: &mut Chunk, mut wanted: u64, newer: Newer) -> u64 {
+    fn push_stalled(
+        &mut self,
+        slot: u32,
+        (chunk, mut wanted): (&mut Chunk, u64),
+        newer: &Newer,
+        policy: Policy,
+    ) -> u64 {
         if wanted == 0 {
             return wanted;
         }
-        let Self { connections, arena, pools, shed, settings, handler, links, .. } = self;
+        let Self { connections, arena, pools, shed, handler, links, .. } = self;
         let Some((key, connection)) = connections.at_mut(slot) else { return wanted };
         if !is_plain(connection) {
             return wanted;
         }
-        let outbox = connection.backlog.to_outbox(|| pools.outbox());
-        let (encoding, kept) = (handler.encoding(slot), handler.kept(slot));
-        let before = outbox.bytes();
-        for priority in newer.shed_whole(settings.outbox, kept) {
-            // What has gone over by then would be shed by those that came after.
-            outbox.shed_lane(priority, shed);
-            let lost = wanted & chunk.priorities[priority.index()];
+        for priority in policy.sheddable() {
+            let lost = policy.lost(&connection.backlog, priority, newer, (chunk, wanted));
             if let Some(range) = chunk.range(lost) {
+                let outbox = connection.backlog.to_outbox(|| pools.outbox());
                 let count = lost.count_ones().into();
                 outbox.loss.add_all(range, priority, count);
                 links.stats.events_shed[priority.index()].add(count);
                 wanted &= !lost;
             }
         }
+        let outbox = connection.backlog.to_outbox(|| pools.outbox());
+        let (encoding, before) = (handler.encoding(slot), outbox.bytes());
         while wanted != 0 {
             let (event, stored) = &mut chunk.events[wanted.trailing_zeros() as usize];
             let (id, bytes) = *stored[encoding.index()]
                 .get_or_insert_with(|| store_event(arena, event, encoding));
             let lane = Lane::from(event.event.priority);
-            match outbox.push_shedding(lane, id, bytes, settings.outbox, kept, shed) {
+            match outbox.push_shedding(lane, id, bytes, policy.limits, policy.kept, shed) {
                 Pushed::Queued => arena.retain(id),
                 Pushed::Shed => {
                     arena.retain(id);
@@ -459,37 +537,6 @@ fn is_plain(connection: &Connection) -> bool {
         && connection.session.is_open()
         && !connection.is_behind
         && !connection.has_options
-}
-
-/// How many events a connection wants that came after those that are being settled, by
-/// [`Priority::index`].
-#[derive(Clone, Copy)]
-struct Newer([usize; Priority::ALL.len()]);
-
-impl Newer {
-    fn of(masks: &Masks, chunks: &VecDeque<Chunk>) -> Self {
-        let mut newer = Self(Default::default());
-        for (chunk, &wanted) in chunks.iter().zip(masks) {
-            let counts = chunk.counts(wanted);
-            newer.0.iter_mut().zip(counts).for_each(|(all, count)| *all += count);
-        }
-        newer
-    }
-
-    /// This chunk is settled next.
-    fn pass(&mut self, chunk: &Chunk, wanted: u64) {
-        let counts = chunk.counts(wanted);
-        self.0.iter_mut().zip(counts).for_each(|(all, count)| *all -= count);
-    }
-
-    /// Of which priorities, the lowest first, nothing remains of what came before.
-    fn shed_whole(self, limits: Limits, kept: Priorities) -> impl Iterator<Item = Priority> {
-        let lowest_first = Priority::ALL.into_iter().rev();
-        lowest_first.take_while(move |&priority| {
-            let newer = self.0[..=priority.index()].iter().sum();
-            !kept.contains(priority) && limits.leave_no_room(priority, newer)
-        })
-    }
 }
 
 fn place(slot: u32) -> (usize, u64) {
