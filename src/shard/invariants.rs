@@ -103,6 +103,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.connections.is_empty()
             && self.arena.is_empty()
             && self.losses.is_empty()
+            && self.stalled.bytes() == 0
             && self.dirty.is_empty()
             && self.dirty_urgent.is_empty()
             && !self.refused.iter().any(|(token, _)| is_of_a_connection(token.kind()))

@@ -208,13 +208,6 @@ impl Stalled {
         self.deferred.masks(row, from)
     }
 
-    /// What is not settled for a seat, which is as good as settled from now on.
-    fn take(&mut self, seat: u32) -> Masks {
-        let (masks, end) = (self.masks(seat), self.deferred.end());
-        self.taken[seat as usize].settle_to(end);
-        masks
-    }
-
     /// So many chunks, the oldest ones, are settled for all.
     fn are_settled(&self, chunks: usize) -> bool {
         let mut seats = 0..self.taken.len() as u32;
@@ -302,7 +295,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Settles everything.
     pub(super) fn settle_all(&mut self, now: Instant) {
         for seat in 0..self.stalled.taken.len() {
-            self.settle_seat(seat as u32, now);
+            self.settle_to(seat as u32, self.stalled.deferred.end(), now);
         }
         debug_assert!(self.stalled.are_settled(CHUNKS));
         self.end_sweep(usize::MAX, now);
@@ -311,7 +304,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Brings the backlog of a connection up to the events that were delivered; gives how many that
     /// was. Goes before everything else that happens to it.
     pub(super) fn settle(&mut self, slot: u32, now: Instant) -> usize {
-        self.stalled.seat(slot).map_or(0, |seat| self.settle_seat(seat, now) as usize)
+        let Some(seat) = self.stalled.seat(slot) else { return 0 };
+        self.settle_to(seat, self.stalled.deferred.end(), now) as usize
     }
 
     /// Counts what was lost for a turn's worth of seats. What will still be there stays deferred: the
@@ -346,38 +340,24 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         chunk.events.into_iter().for_each(|(_, stored)| self.release_stored(stored));
     }
 
-    /// Settles all for a seat; gives how many events that was.
-    fn settle_seat(&mut self, seat: u32, now: Instant) -> u32 {
-        let masks = self.stalled.take(seat);
-        let events = masks.iter().map(|mask| mask.count_ones()).sum();
-        if events > 0 {
-            self.settle_masks(self.stalled.taken[seat as usize].slot, masks, now);
-        }
-        events
-    }
-
     /// Settles what is lost for a seat, and what is older than that; gives how many events that was.
     fn settle_lost(&mut self, seat: u32, now: Instant) -> u32 {
-        let masks = self.stalled.masks(seat);
+        let (masks, deferred) = (self.stalled.masks(seat), &self.stalled.deferred);
         if masks == Masks::default() {
             return 0;
         }
         let Seat { slot, .. } = self.stalled.taken[seat as usize];
-        let chunks = self.stalled.deferred.chunks();
+        let (policy, newer) = (self.policy(slot), Newer::of(&masks, deferred.chunks()));
         let plain = self.connections.at(slot).filter(|(_, connection)| is_plain(connection));
-        let policy = self.policy(slot);
-        let lost = plain
-            .and_then(|(_, connection)| policy.end_of_lost(&connection.backlog, chunks, &masks));
-        let Some(lost) = lost else { return self.settle_seat(seat, now) };
-        self.shed_excess(slot, policy, &Newer::of(&masks, chunks));
-        let deferred = &self.stalled.deferred;
+        let lost = plain.and_then(|(_, connection)| {
+            policy.end_of_lost(&connection.backlog, deferred.chunks(), &masks)
+        });
         // The older ones would be settled by the next round.
-        let older = deferred.chunks().len().saturating_sub(NEWER_MAX);
-        self.settle_to(
-            seat,
-            deferred.end_of_oldest(older).max(deferred.end_of_oldest(0) + lost),
-            now,
-        )
+        let older = deferred.end_of_oldest(deferred.chunks().len().saturating_sub(NEWER_MAX));
+        let lost = lost.map(|lost| (deferred.end_of_oldest(0) + lost).max(older));
+        let end = lost.unwrap_or(deferred.end());
+        self.shed_excess(slot, policy, &newer);
+        self.settle_to(seat, end, now)
     }
 
     /// Settles what was taken away from a seat.
@@ -447,7 +427,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.stalled.taken[seat as usize].settle_to(end);
         } else {
             // There is more to it than pushing: that is not for a part of what it wants.
-            self.stalled.take(seat);
+            let all = self.stalled.deferred.end();
+            self.stalled.taken[seat as usize].settle_to(all);
             self.settle_masks(slot, masks, now);
         }
         events

@@ -26,9 +26,10 @@ fn publish(server: &Server, count: u32, owed: &mut Owed) {
     }
 }
 
-/// A client with one subscription and little room that does not read what comes next.
+/// A client with one subscription and little room that does not read what comes next. With the least
+/// that the kernel allows, all that it is sent later would come in segments of half a kilobyte.
 fn stall(server: &Server, is_by_name: bool) -> Raw {
-    let client = Raw::connect_with_little_room(server.stream_addr());
+    let client = Raw::connect_with_room(server.stream_addr(), 16 * 1024);
     let mut client = if is_by_name { client.upgrade_by_name() } else { client.upgrade() };
     client.send(&json!({"type": "subscribe", "subscription_id": "s", "filters": {}}));
     assert_eq!(client.message()["type"], "subscribed");

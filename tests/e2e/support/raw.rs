@@ -50,8 +50,14 @@ impl Raw {
     /// With a receive buffer as small as the kernel makes one, so that it is soon full.
     #[track_caller]
     pub fn connect_with_little_room(addr: SocketAddr) -> Self {
+        Self::connect_with_room(addr, 1)
+    }
+
+    /// With a receive buffer of so many bytes, or as few as the kernel allows.
+    #[track_caller]
+    pub fn connect_with_room(addr: SocketAddr, bytes: usize) -> Self {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
-        socket.set_recv_buffer_size(1).expect("a socket option");
+        socket.set_recv_buffer_size(bytes).expect("a socket option");
         socket.connect(&addr.into()).expect("the server listens");
         Self::over(socket.into())
     }
