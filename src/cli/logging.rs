@@ -24,7 +24,11 @@ pub fn start(log: &Log) -> Level {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(&log.level)).with_writer(stderr);
+    // Where nobody reads stderr any more, telling of that on stderr would be a panic of whoever logs.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(&log.level))
+        .with_writer(stderr)
+        .log_internal_errors(false);
     // The second logger of a process is refused; the first then serves.
     if json {
         let builder = builder.json().flatten_event(true).with_filter_reloading();

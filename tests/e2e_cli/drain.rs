@@ -1,6 +1,8 @@
 //! `alarmcast drain`.
 
-use crate::{run, serve, tail, text};
+use std::process::Stdio;
+
+use crate::{run, serve, serve_logging_to, tail, text};
 
 #[test]
 fn drain_waits_for_the_end_and_the_clients_come_back_when_they_are_told_to() {
@@ -33,4 +35,18 @@ fn drain_says_at_once_what_it_began_and_a_second_one_changes_nothing() {
     assert!(server.child.try_wait().expect("a child").is_none(), "one is still there");
     let refused = run(&["drain", "--window", "1h"]);
     assert!(text(&refused.stderr).contains("such as 30 or 30s"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_any_more_serves_on_and_drains() {
+    let logging = ["--log-format", "json", "--set", "log.level=debug"];
+    for arguments in [&logging[..], &logging[..2], &["--log-format", "text"]] {
+        let mut server = serve_logging_to(Stdio::piped(), "127.0.0.1:0", arguments);
+        drop(server.child.stderr.take());
+        let mut tail = tail(&["--url", &server.stream]);
+        tail.wait_for_status("watching");
+        assert!(server.publish("still there").status.success());
+        assert_eq!(tail.event()["event"]["message"], "still there");
+        server.terminate();
+    }
 }

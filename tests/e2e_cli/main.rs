@@ -9,7 +9,9 @@ mod tuning;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
+use alarmcast::base::clock::Clock;
 use serde_json::{Value, json};
 
 /// A started `alarmcast serve`, ended when dropped.
@@ -56,12 +58,16 @@ fn serve(stream_listen: &str) -> Served {
 }
 
 fn serve_with(stream_listen: &str, arguments: &[&str]) -> Served {
+    serve_logging_to(Stdio::null(), stream_listen, arguments)
+}
+
+fn serve_logging_to(log: Stdio, stream_listen: &str, arguments: &[&str]) -> Served {
     let control = ["--control-listen", "127.0.0.1:0", "--shards", "1"];
     let mut child = alarmcast(&["serve", "--stream-listen", stream_listen])
         .args(control)
         .args(arguments)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .expect("started");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -88,6 +94,11 @@ impl Served {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
         assert!(sent.success());
+        let until = Clock::System.now() + Duration::from_secs(30);
+        while self.child.try_wait().expect("a child").is_none() {
+            assert!(Clock::System.now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         assert!(self.child.wait().expect("ended").success(), "a drained server ends with 0");
     }
 
