@@ -94,16 +94,21 @@ impl Served {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
         assert!(sent.success());
-        let until = Clock::System.now() + Duration::from_secs(30);
-        while self.child.try_wait().expect("a child").is_none() {
-            assert!(Clock::System.now() < until, "it does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        await_end(&mut self.child);
         assert!(self.child.wait().expect("ended").success(), "a drained server ends with 0");
     }
 
     fn publish(&self, message: &str) -> Output {
         run(&["publish", "system", "--message", message, "--control", &self.control])
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "nothing tells when; the deadline is the clock's")]
+fn await_end(child: &mut Child) {
+    let deadline = Clock::System.now() + Duration::from_secs(30);
+    while child.try_wait().expect("a child of this process").is_none() {
+        assert!(Clock::System.now() < deadline, "not within 30 s: the server ends");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
