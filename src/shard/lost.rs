@@ -58,8 +58,10 @@ impl Policy {
             // Replies may have lifted the backlog above the watermark, which sheds nothing yet.
             return 0;
         }
-        let lane = at_least(backlog, Lane::from(priority)) - above(backlog, priority);
-        let all = self.above(backlog, priority) + lane + newer;
+        let above = above(backlog, priority);
+        let lane = at_least(backlog, Lane::from(priority)) - above;
+        // Where sizes decide, those of higher priorities may be shed for theirs.
+        let all = lane + newer + if self.counts_decide { above } else { 0 };
         all.saturating_sub(self.limits.room(priority)).min(lane)
     }
 
@@ -108,11 +110,6 @@ impl Policy {
             0
         });
         ends.max()
-    }
-
-    /// How many wait that are of higher priorities, as far as these stay whatever comes.
-    fn above(self, backlog: &Backlog, priority: Priority) -> usize {
-        if self.counts_decide { above(backlog, priority) } else { 0 }
     }
 
     fn may_be_full(self, backlog: &Backlog, newer: &Newer) -> bool {
