@@ -1,5 +1,9 @@
 //! The command line.
 
+mod stalled;
+
+pub use stalled::StalledArgs;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,7 +19,7 @@ use crate::filters::{Filters, Kind};
 use crate::priority::Priority;
 use crate::target::Target;
 use crate::template::Template;
-use crate::{churn, filtered, idle, report, slow, stalled, storm};
+use crate::{churn, filtered, idle, report, slow, storm};
 
 /// Load tester for Alarmcast: holds very many connections and measures fan-out.
 #[derive(Debug, Parser)]
@@ -79,8 +83,10 @@ pub enum Command {
     ///
     /// Start the server with `--set limits.write_timeout_secs=3600 --set
     /// session.idle_timeout_secs=7200 --set session.heartbeat_interval_secs=3600`, else it ends those
-    /// that never read while they are looked at. The exit codes are as for `fanout`; the ratio of
-    /// latencies is told and not judged.
+    /// that never read while they are looked at. On a machine that is noisy, give a second server, as
+    /// the first but for its ports, by --twin-url, --twin-control and --twin-pid, and many short rounds:
+    /// then those that never read are connected once for all of them, so that what is compared lies
+    /// seconds apart. The exit codes are as for `fanout`; the ratio of latencies is told and not judged.
     Stalled(StalledArgs),
     /// Cut very many subscribers off at once, let all come back at once to where they were, and
     /// see how long that takes and what others, who go on receiving, feel of it.
@@ -408,46 +414,6 @@ pub struct SlowArgs {
     pub seed: Option<u64>,
     #[command(flatten)]
     pub result: ResultArgs,
-}
-
-#[derive(Args, Debug)]
-pub struct StalledArgs {
-    /// Of those that read; --server-pid is needed.
-    #[command(flatten)]
-    pub crowd: CrowdArgs,
-    /// Subscribers that never read.
-    #[arg(long, default_value_t = 10_000)]
-    pub stalled: u32,
-    /// They offer no subprotocol, as older clients: nothing is shed for them, they fall back to
-    /// history.
-    #[arg(long)]
-    pub no_subprotocol: bool,
-    /// Bytes of the server's memory that each of them may take.
-    #[arg(long, default_value_t = 16 * 1024)]
-    pub stalled_bytes_max: u64,
-    #[arg(long, default_value_t = 3)]
-    pub rounds: u32,
-}
-
-impl StalledArgs {
-    /// As [`FanoutArgs::settings`].
-    ///
-    /// # Errors
-    /// When they make no sense.
-    pub fn settings(self, program: PathBuf) -> Result<stalled::Settings, Error> {
-        let Some(server_pid) = self.crowd.connecting.server_pid else {
-            return Err(Error::Usage("--server-pid is needed: memory is measured".to_owned()));
-        };
-        Ok(stalled::Settings {
-            control: self.crowd.control.clone(),
-            fanout: self.crowd.settings(program)?,
-            stalled: self.stalled,
-            offers_subprotocol: !self.no_subprotocol,
-            rounds: self.rounds,
-            stalled_bytes_max: self.stalled_bytes_max,
-            server_pid,
-        })
-    }
 }
 
 #[derive(Args, Debug)]

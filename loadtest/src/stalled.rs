@@ -19,6 +19,7 @@ use crate::series::{Series, merged, named};
 use crate::server_process::{resident_bytes, sample};
 use crate::slow::heard::Counts;
 use crate::slow::reader::Reader;
+use crate::target::Target;
 use crate::wire::upgrade::JSON_SUBPROTOCOL;
 
 /// SO_RCVBUF of who never reads: what its kernel takes is not the server's.
@@ -54,6 +55,16 @@ pub struct Settings {
     pub server_pid: u32,
     /// The control endpoint, `http://HOST:PORT`.
     pub control: String,
+    /// Takes the floods without them; absent: the server itself, before they are connected.
+    pub twin: Option<Twin>,
+}
+
+/// A server as the other one, but that nobody is connected who never reads.
+#[derive(Clone, Debug)]
+pub struct Twin {
+    pub target: Target,
+    pub control: String,
+    pub server_pid: u32,
 }
 
 /// What the rounds showed; serialised as the result of `--json`.
@@ -95,7 +106,7 @@ pub struct Round {
     pub memory: Memory,
 }
 
-/// Of the server, in bytes: VmRSS.
+/// Of the server with those that never read, in bytes: VmRSS.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// After the flood without those that do not read, which has filled what it needs itself.
@@ -117,6 +128,9 @@ pub struct Memory {
 /// # Errors
 /// When one could not be run; what the server failed at is in the outcome.
 pub fn run(settings: &Settings, say: &mut dyn Say) -> Result<StalledOutcome, Error> {
+    if let Some(twin) = &settings.twin {
+        return Ok(conclude(settings, 0, rounds_with_twin(settings, twin, say)?));
+    }
     let descriptors = descriptors(settings, say)?;
     let rounds = (1..=settings.rounds).map(|number| round(settings, number, descriptors, say));
     Ok(conclude(settings, descriptors, rounds.collect::<Result<_, _>>()?))
@@ -162,19 +176,65 @@ fn round(
     let connected = resident_bytes(settings.server_pid)?;
     // Until their sockets and lanes are full they are clients like others.
     flood(say)?;
+    let beside = flood_beside(settings, Memory { before, connected, ..Memory::default() }, say);
+    drop(silent);
+    await_end(settings, open)?;
+    let (with, memory) = beside?;
+    Ok(Round { without, placeholders, with, memory })
+}
+
+/// All rounds, for which those that never read are connected once: what is compared lies so close
+/// together that both have the noise of one hour.
+fn rounds_with_twin(
+    settings: &Settings,
+    twin: &Twin,
+    say: &mut dyn Say,
+) -> Result<Vec<Round>, Error> {
+    let to_twin = FanoutSettings {
+        target: twin.target.clone(),
+        control: Some(twin.control.clone()),
+        server_pid: Some(twin.server_pid),
+        ..settings.fanout.clone()
+    };
+    say.phase("first floods");
+    fanout::run(&to_twin, say)?;
+    fanout::run(&settings.fanout, say)?;
+    let before = resident_bytes(settings.server_pid)?;
+    let open = metric(&settings.control, CONNECTIONS)?;
+    say.phase(&format!("{} that never read", settings.stalled));
+    let silent = connect(settings, settings.stalled, say)?;
+    let connected = resident_bytes(settings.server_pid)?;
+    fanout::run(&settings.fanout, say)?;
+    let rounds = (1..=settings.rounds).map(|number| {
+        say.phase(&format!("round {number}: without"));
+        let (without, _) = sampled(twin.server_pid, || fanout::run(&to_twin, say));
+        say.phase(&format!("round {number}: with {} that never read", settings.stalled));
+        let memory = Memory { before, connected, ..Memory::default() };
+        let (with, memory) = flood_beside(settings, memory, say)?;
+        Ok(Round { without: without?, placeholders: None, with, memory })
+    });
+    let rounds = rounds.collect::<Result<_, Error>>();
+    drop(silent);
+    await_end(settings, open)?;
+    rounds
+}
+
+/// A flood beside those that never read, and what became of the server's memory in it.
+fn flood_beside(
+    settings: &Settings,
+    memory: Memory,
+    say: &mut dyn Say,
+) -> Result<(Outcome, Memory), Error> {
     let history = metric(&settings.control, HISTORY_BYTES)?;
-    let (with, samples) = sampled(settings.server_pid, || flood(say));
+    let (with, samples) = sampled(settings.server_pid, || fanout::run(&settings.fanout, say));
     let memory = Memory {
-        before,
-        connected,
         max: samples.iter().copied().max().unwrap_or(0),
         tenths: tenths(&samples),
         history_grown: metric(&settings.control, HISTORY_BYTES)?.saturating_sub(history),
         held: u32::try_from(metric(&settings.control, CONNECTIONS)?).unwrap_or(u32::MAX),
+        ..memory
     };
-    drop(silent);
-    await_end(settings, open)?;
-    Ok(Round { without, placeholders, with: with?, memory })
+    Ok((with?, memory))
 }
 
 fn connect(settings: &Settings, count: u32, say: &mut dyn Say) -> Result<Parked, Error> {

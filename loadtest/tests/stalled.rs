@@ -34,28 +34,34 @@ fn without_a_subprotocol_who_never_reads_falls_back_to_history_on_epoll() {
     assert_eq!(seen, (u64::from(STALLED), 0));
 }
 
+#[test]
+fn a_second_server_takes_the_floods_without_who_never_reads_who_is_connected_once() {
+    let (server, twin) = (Server::start("uring", 1, 1_000), Server::start("uring", 1, 1_000));
+    let mut args = beside(&server, 3);
+    let twin_pid = twin.id().to_string();
+    args.extend(arguments(["--twin-url", &twin.stream]));
+    args.extend(arguments(["--twin-control", &twin.control, "--twin-pid", &twin_pid]));
+    let (_, outcome): (_, StalledOutcome) = run("stalled", &args, |_| {});
+    // Each server had its floods, the first one also the one that fills, and only it has shed.
+    let published = [&server, &twin].map(|it| sum(&it.control, "websocket_events_broadcast_total"));
+    let shed = [&server, &twin].map(|it| sum(&it.control, "alarmcast_events_shed_total"));
+    [server, twin].into_iter().for_each(|server| {
+        server.terminate();
+        assert_eq!(server.wait().0.code(), Some(0));
+    });
+    assert_eq!(published, [5 * 1_500, 4 * 1_500], "{outcome:#?}");
+    assert!(shed[0] > 0 && shed[1] == 0, "{shed:?} shed");
+    assert_eq!((outcome.descriptors, outcome.rounds.len()), (0, 3), "{outcome:#?}");
+    for round in &outcome.rounds {
+        assert!(round.placeholders.is_none() && round.memory.held >= STALLED, "{outcome:#?}");
+        round.runs().for_each(|(_, run)| assert_eq!(run.deliveries.delivered, 7_500));
+    }
+}
+
 /// Gives how many lanes fell back to history, and how many events were shed.
 fn held_beside_others(driver: &str, more: &[String]) -> (u64, u64) {
     let server = Server::start(driver, 1, 1_000);
-    let (stalled, pid) = (STALLED.to_string(), server.id().to_string());
-    let mut args = arguments([
-        "--url",
-        &server.stream,
-        "--control",
-        &server.control,
-        "--connections",
-        "5",
-        "--stalled",
-        &stalled,
-        "--events",
-        "1500",
-        "--rate",
-        "500",
-        "--rounds",
-        "1",
-        "--server-pid",
-        &pid,
-    ]);
+    let mut args = beside(&server, 1);
     args.extend_from_slice(more);
     let (_, outcome): (_, StalledOutcome) = run("stalled", &args, |_| {});
     let counted = ["alarmcast_overflows_total", "alarmcast_events_shed_total"]
@@ -73,6 +79,29 @@ fn held_beside_others(driver: &str, more: &[String]) -> (u64, u64) {
     }
     assert!(round.memory.held >= STALLED, "{outcome:#?}");
     counted.into()
+}
+
+/// Arguments for floods of so many rounds.
+fn beside(server: &Server, rounds: u32) -> Vec<String> {
+    let [stalled, pid, rounds] = [STALLED, server.id(), rounds].map(|it| it.to_string());
+    arguments([
+        "--url",
+        &server.stream,
+        "--control",
+        &server.control,
+        "--connections",
+        "5",
+        "--stalled",
+        &stalled,
+        "--events",
+        "1500",
+        "--rate",
+        "500",
+        "--rounds",
+        &rounds,
+        "--server-pid",
+        &pid,
+    ])
 }
 
 /// Of a counter, over all its labels.
