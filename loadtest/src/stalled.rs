@@ -109,7 +109,8 @@ pub struct Round {
 /// Of the server with those that never read, in bytes: VmRSS.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    /// After the flood without those that do not read, which has filled what it needs itself.
+    /// After a flood without those that do not read, which has filled what it needs itself; beside a
+    /// twin, with what the history has grown by since.
     pub before: u64,
     /// With all of them subscribed.
     pub connected: u64,
@@ -200,6 +201,7 @@ fn rounds_with_twin(
     fanout::run(&to_twin, say)?;
     fanout::run(&settings.fanout, say)?;
     let before = resident_bytes(settings.server_pid)?;
+    let history = metric(&settings.control, HISTORY_BYTES)?;
     let open = metric(&settings.control, CONNECTIONS)?;
     say.phase(&format!("{} that never read", settings.stalled));
     let silent = connect(settings, settings.stalled, say)?;
@@ -209,7 +211,8 @@ fn rounds_with_twin(
         say.phase(&format!("round {number}: without"));
         let (without, _) = sampled(twin.server_pid, || fanout::run(&to_twin, say));
         say.phase(&format!("round {number}: with {} that never read", settings.stalled));
-        let memory = Memory { before, connected, ..Memory::default() };
+        let grown = metric(&settings.control, HISTORY_BYTES)?.saturating_sub(history);
+        let memory = Memory { before: before + grown, connected, ..Memory::default() };
         let (with, memory) = flood_beside(settings, memory, say)?;
         Ok(Round { without: without?, placeholders: None, with, memory })
     });
