@@ -46,14 +46,14 @@ enum Command {
         #[arg(long)]
         list: bool,
         /// How long each fuzz target runs, in seconds.
-        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 40)]
         fuzz_seconds: u32,
     },
     /// Run one step as `test` does, and say nothing more.
     #[command(hide = true)]
     Step {
         name: String,
-        #[arg(long, default_value_t = 60)]
+        #[arg(long, default_value_t = 40)]
         fuzz_seconds: u32,
     },
     /// Install the tools and packages that the checks need, and stop.
