@@ -26,14 +26,15 @@ pub struct StalledArgs {
     pub stalled_bytes_max: u64,
     #[arg(long, default_value_t = 3)]
     pub rounds: u32,
-    /// The stream endpoint of a second server, without any that never read.
-    #[arg(long, value_name = "URL", requires_all = ["twin_control", "twin_pid"])]
+    /// The stream endpoint of a second server, without any that never read; --twin-control and
+    /// --twin-pid belong to it.
+    #[arg(long, value_name = "URL")]
     pub twin_url: Option<String>,
     /// Its control endpoint.
-    #[arg(long, value_name = "URL", requires = "twin_url")]
+    #[arg(long, value_name = "URL")]
     pub twin_control: Option<String>,
     /// Its process.
-    #[arg(long, value_name = "PID", requires = "twin_url")]
+    #[arg(long, value_name = "PID")]
     pub twin_pid: Option<u32>,
 }
 
