@@ -370,7 +370,9 @@ impl Connection {
         if mark.index < shared.warm_up[priority] {
             ledger.deliveries += 1;
         } else {
-            ledger.note_delivery(now_ns.saturating_sub(mark.due_ns));
+            let latency_ns = now_ns.saturating_sub(mark.due_ns);
+            ledger.note_delivery(latency_ns);
+            ledger.note_event(mark.index, latency_ns);
         }
     }
 

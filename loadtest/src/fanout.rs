@@ -404,6 +404,7 @@ impl Times<'_> {
                 .map(|drain| Drain { endings: tally.endings.clone(), ..drain }),
             errors: tally.errors.clone(),
             failures: tally.failures.clone(),
+            slowest_us: tally.slowest_us.clone(),
             series: self.series(tally),
         };
         outcome.complaints = complaints(&outcome);

@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod by_event;
 pub mod churn;
 pub mod clock;
 pub mod connection;

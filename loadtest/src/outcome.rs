@@ -30,6 +30,10 @@ pub struct Outcome {
     pub errors: BTreeMap<String, u64>,
     /// Why connections were given up or broke, by reason.
     pub failures: BTreeMap<String, u64>,
+    /// By event, from the first, the time from due to its slowest delivery; zero where it was not
+    /// measured. None where losses are told.
+    #[serde(skip)]
+    pub slowest_us: Vec<u32>,
     /// Latencies by priority, from due; they go to files of their own.
     #[serde(skip)]
     pub series: Vec<Series>,

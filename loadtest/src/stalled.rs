@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::by_event::ByEvent;
 use crate::descriptors::{Parked, Placeholders};
 use crate::fanout::{self, Settings as FanoutSettings};
 use crate::median::median;
@@ -25,6 +26,14 @@ use crate::wire::upgrade::JSON_SUBPROTOCOL;
 /// SO_RCVBUF of who never reads: what its kernel takes is not the server's.
 const RECEIVE_BUFFER_BYTES: usize = 4_096;
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(100);
+/// Zero of none.
+fn geometric_mean(ratios: &[f64]) -> f64 {
+    if ratios.is_empty() {
+        return 0.0;
+    }
+    (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp()
+}
+
 /// Growth from the middle of a flood to its end that is none.
 const NOISE_BYTES: u64 = 2 * 1024 * 1024;
 const NOISE_SHARE: u64 = 50;
@@ -79,6 +88,13 @@ pub struct StalledOutcome {
     pub p99_us_without: f64,
     pub p99_us_with: f64,
     pub p99_ratio: f64,
+    /// Geometric mean of what each round has of it by itself: two floods that follow each other have
+    /// more of the machine's noise in common than those of different rounds.
+    #[serde(default)]
+    pub p99_ratio_by_round: f64,
+    /// The same floods event by event.
+    #[serde(default)]
+    pub by_event: ComparedByEvent,
     /// Descriptors that those that do not read take, of the server and the load tester.
     #[serde(default)]
     pub descriptors: u64,
@@ -93,6 +109,14 @@ pub struct StalledOutcome {
     /// Of those that read, without and with the others, over all rounds.
     #[serde(skip)]
     pub series: Vec<Series>,
+}
+
+/// Of the slowest deliveries, in all rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ComparedByEvent {
+    pub without: ByEvent,
+    pub with: ByEvent,
+    pub p99_ratio: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -335,6 +359,10 @@ fn conclude(settings: &Settings, descriptors: u64, rounds: Vec<Round>) -> Stalle
         p99_us_without,
         p99_us_with,
         p99_ratio: ratio(p99_us_without),
+        p99_ratio_by_round: geometric_mean(
+            &rounds.iter().filter_map(Round::p99_ratio).collect::<Vec<_>>(),
+        ),
+        by_event: ComparedByEvent::of(&rounds),
         descriptors,
         p99_us_placeholders,
         p99_ratio_placeholders: p99_us_placeholders.map(ratio),
@@ -346,7 +374,23 @@ fn conclude(settings: &Settings, descriptors: u64, rounds: Vec<Round>) -> Stalle
     }
 }
 
+impl ComparedByEvent {
+    fn of(rounds: &[Round]) -> Self {
+        let without = ByEvent::of(rounds.iter().map(|round| &round.without));
+        let with = ByEvent::of(rounds.iter().map(|round| &round.with));
+        let is_known = without.p99_us > 0.0;
+        let p99_ratio = if is_known { with.p99_us / without.p99_us } else { 0.0 };
+        Self { without, with, p99_ratio }
+    }
+}
+
 impl Round {
+    /// None where a flood brought nothing.
+    fn p99_ratio(&self) -> Option<f64> {
+        let [with, without] = [&self.with, &self.without].map(|run| run.latency_us.p99 as f64);
+        (with > 0.0 && without > 0.0).then(|| with / without)
+    }
+
     /// Its runs that are compared, by their names.
     pub fn runs(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
         let placeholders = self.placeholders.iter().map(|run| (PLACEHOLDERS, run));
@@ -364,6 +408,13 @@ fn growth(tenths: &[u64], history_grown: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn twice_and_half_as_much_are_as_much() {
+        assert!((geometric_mean(&[2.0, 0.5, 1.0]) - 1.0).abs() < 1e-9);
+        assert!((geometric_mean(&[1.5]) - 1.5).abs() < 1e-9);
+        assert_eq!(geometric_mean(&[]), 0.0);
+    }
 
     #[test]
     fn memory_that_grows_to_the_end_is_not_flat() {

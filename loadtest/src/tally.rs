@@ -12,6 +12,8 @@ use crate::wire::message::Mark;
 /// Longest latency that is told apart, in µs: an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 const SIGNIFICANT_DIGITS: u8 = 3;
+/// Of so many events, from the first, the slowest delivery is kept.
+const EVENTS_MAX: usize = 16_384;
 
 /// Counts while a crowd runs.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Ledger {
     /// `error` messages to subscribed connections, by code.
     pub errors: BTreeMap<String, u64>,
     latency_us: Histogram<u64>,
+    /// By event.
+    slowest_us: Vec<u32>,
     /// Where losses are told.
     lanes: ByPriority<LaneLedger>,
 }
@@ -90,6 +94,8 @@ pub struct Tally {
     pub endings: Endings,
     /// Counts by µs: a histogram's recorded values.
     pub latency_us: Vec<(u64, u64)>,
+    /// By event, from the first, that of its slowest delivery; zero where none was noted.
+    pub slowest_us: Vec<u32>,
     pub lanes: ByPriority<LaneTally>,
 }
 
@@ -122,6 +128,7 @@ impl Default for Ledger {
             pings: 0,
             errors: BTreeMap::new(),
             latency_us: empty_histogram(),
+            slowest_us: Vec::new(),
             lanes: ByPriority::default(),
         }
     }
@@ -132,6 +139,15 @@ impl Ledger {
     pub fn note_delivery(&mut self, latency_ns: u64) {
         self.deliveries += 1;
         self.latency_us.saturating_record(latency_ns / 1_000);
+    }
+
+    /// Keeps the latency if it is the longest of this event.
+    pub fn note_event(&mut self, index: u32, latency_ns: u64) {
+        let index = index as usize;
+        if index < EVENTS_MAX {
+            let us = u32::try_from(latency_ns / 1_000).unwrap_or(u32::MAX);
+            raise(&mut self.slowest_us, index, us);
+        }
     }
 
     /// Counts an event's latencies by priority.
@@ -163,6 +179,7 @@ impl Ledger {
             pings: self.pings,
             errors: self.errors.clone(),
             latency_us: recorded(&self.latency_us),
+            slowest_us: self.slowest_us.clone(),
             lanes: ByPriority::from_fn(|priority| LaneTally {
                 due_us: recorded(&self.lanes[priority].due_us),
                 sent_us: recorded(&self.lanes[priority].sent_us),
@@ -216,6 +233,8 @@ impl Tally {
         add_counts(&mut self.failures, &other.failures);
         self.endings.merge(&other.endings);
         self.latency_us.extend_from_slice(&other.latency_us);
+        let slowest = other.slowest_us.iter().enumerate();
+        slowest.for_each(|(index, &us)| raise(&mut self.slowest_us, index, us));
         for priority in Priority::ALL {
             self.lanes[priority].merge(&other.lanes[priority]);
         }
@@ -286,6 +305,13 @@ fn recorded(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
         .collect()
 }
 
+fn raise(values: &mut Vec<u32>, index: usize, value: u32) {
+    if values.len() <= index {
+        values.resize(index + 1, 0);
+    }
+    values[index] = values[index].max(value);
+}
+
 fn add_counts<K: Clone + Ord>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
     for (key, count) in counts {
         *sums.entry(key.clone()).or_default() += count;
@@ -309,6 +335,19 @@ mod tests {
         let latency = sum.latency();
         assert_eq!(latency.len(), 3);
         assert!(latency.max().abs_diff(300_000) < 300, "{}", latency.max());
+    }
+
+    #[test]
+    fn of_each_event_the_slowest_delivery_of_all_crowds_is_kept() {
+        let mut sum = Tally::default();
+        for deliveries in [[(0, 3), (2, 5)], [(2, 4), (0, 6)], [(EVENTS_MAX as u32, 1), (3, 2)]] {
+            let mut ledger = Ledger::default();
+            for (index, us) in deliveries {
+                ledger.note_event(index, us * 1_000);
+            }
+            sum.merge(&ledger.tally());
+        }
+        assert_eq!(sum.slowest_us, [6, 0, 5, 2]);
     }
 
     #[test]

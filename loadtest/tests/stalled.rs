@@ -4,6 +4,7 @@
 mod program;
 mod server;
 
+use alarmcast_loadtest::outcome::Outcome;
 use alarmcast_loadtest::stalled::StalledOutcome;
 use program::{arguments, run};
 use server::Server;
@@ -56,6 +57,13 @@ fn a_second_server_takes_the_floods_without_who_never_reads_who_is_connected_onc
         assert!(round.placeholders.is_none() && round.memory.held >= STALLED, "{outcome:#?}");
         round.runs().for_each(|(_, run)| assert_eq!(run.deliveries.delivered, 7_500));
     }
+    let p99 = |run: &Outcome| run.latency_us.p99 as f64;
+    let ratios = outcome.rounds.iter().map(|round| p99(&round.with) / p99(&round.without));
+    let by_round = outcome.p99_ratio_by_round;
+    let by_event = &outcome.by_event;
+    assert_eq!([by_event.without.events, by_event.with.events], [1_500; 2], "{outcome:#?}");
+    assert!(by_event.p99_ratio > 0.0, "{outcome:#?}");
+    assert!((by_round.powi(2) / ratios.product::<f64>() - 1.0).abs() < 1e-6, "{outcome:#?}");
 }
 
 /// Gives how many lanes fell back to history, and how many events were shed.

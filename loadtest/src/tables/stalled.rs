@@ -10,13 +10,26 @@ pub fn table(outcome: &StalledOutcome) -> String {
     table.row(
         "p99",
         format_args!(
-            "{} without, {} with {} that never read: {:.2} of it",
+            "{} without, {} with {} that never read: {:.2} of it, by round {:.2}",
             Micros(outcome.p99_us_without as u64),
             Micros(outcome.p99_us_with as u64),
             outcome.stalled,
-            outcome.p99_ratio
+            outcome.p99_ratio,
+            outcome.p99_ratio_by_round
         ),
     );
+    if outcome.rounds.len() > 1 {
+        let by_event = &outcome.by_event;
+        table.row(
+            "  by event",
+            format_args!(
+                "slowest deliveries, medians of the rounds: p99 {} without, {} with: {:.2} of it",
+                Micros(by_event.without.p99_us as u64),
+                Micros(by_event.with.p99_us as u64),
+                by_event.p99_ratio
+            ),
+        );
+    }
     if let (Some(p99_us), Some(ratio)) =
         (outcome.p99_us_placeholders, outcome.p99_ratio_placeholders)
     {
