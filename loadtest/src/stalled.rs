@@ -13,7 +13,7 @@ use crate::Error;
 use crate::by_event::ByEvent;
 use crate::descriptors::{Parked, Placeholders};
 use crate::fanout::{self, Settings as FanoutSettings};
-use crate::median::median;
+use crate::median::{geometric_mean, median};
 use crate::outcome::Outcome;
 use crate::say::Say;
 use crate::series::{Series, merged, named};
@@ -26,14 +26,6 @@ use crate::wire::upgrade::JSON_SUBPROTOCOL;
 /// SO_RCVBUF of who never reads: what its kernel takes is not the server's.
 const RECEIVE_BUFFER_BYTES: usize = 4_096;
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(100);
-/// Zero of none.
-fn geometric_mean(ratios: &[f64]) -> f64 {
-    if ratios.is_empty() {
-        return 0.0;
-    }
-    (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp()
-}
-
 /// Growth from the middle of a flood to its end that is none.
 const NOISE_BYTES: u64 = 2 * 1024 * 1024;
 const NOISE_SHARE: u64 = 50;
@@ -408,13 +400,6 @@ fn growth(tenths: &[u64], history_grown: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn twice_and_half_as_much_are_as_much() {
-        assert!((geometric_mean(&[2.0, 0.5, 1.0]) - 1.0).abs() < 1e-9);
-        assert!((geometric_mean(&[1.5]) - 1.5).abs() < 1e-9);
-        assert_eq!(geometric_mean(&[]), 0.0);
-    }
 
     #[test]
     fn memory_that_grows_to_the_end_is_not_flat() {
